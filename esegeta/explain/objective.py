@@ -31,7 +31,7 @@ from esegeta.explain.together import (
     pull_back_together,
     values_together,
 )
-from esegeta.model import held_still
+from esegeta.model import held_still, is_watched
 from esegeta.predict import (
     ApartCotangent,
     ApartShares,
@@ -47,7 +47,6 @@ from esegeta.predict import (
     Windows,
     WindowSum,
     active_windows,
-    is_watched,
 )
 from esegeta.targets import FrozenTarget, KeptPasses
 from esegeta.volume import Volume

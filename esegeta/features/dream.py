@@ -14,6 +14,7 @@ from esegeta.axes import Batch, Image, Shape
 from esegeta.features.ascend import Bounds, bounded
 from esegeta.features.fourier import octaves
 from esegeta.features.objective import PictureObjective
+from esegeta.features.parametrisation import resized
 from esegeta.features.subject import Subject
 from esegeta.features.transforms import Draws
 from esegeta.model import held_still
@@ -75,8 +76,8 @@ class Dream:
         added: Tensor | None = None
         with held_still(subject.network):
             for size in octaves(shape, self.tile, self.octaves, self.ratio):
-                base = _resized(image[None], size)
-                x = base if added is None else base + _resized(added, size)
+                base = resized(image[None], size)
+                x = base if added is None else base + resized(added, size)
                 for _ in range(self.steps):
                     slope = self._slope(subject, objective, x, draws, on_tiles)
                     step = slope / slope.abs().mean().clamp(min=1e-12)
@@ -129,10 +130,3 @@ def tiles_of(shape: Shape, tile: Shape) -> list[tuple[slice, ...]]:
 
 def _within(x: Tensor, box: tuple[slice, ...]) -> Tensor:
     return x[(slice(None), slice(None), *box)]
-
-
-def _resized(x: Tensor, shape: Shape) -> Tensor:
-    if tuple(x.shape[2:]) == shape:
-        return x
-    mode = "bilinear" if len(shape) == 2 else "trilinear"
-    return F.interpolate(x, size=shape, mode=mode, align_corners=False)

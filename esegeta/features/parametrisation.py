@@ -75,15 +75,15 @@ class MultiScale(Parametrisation):
         shape = tuple(x.shape[2:])
         rest, free = x, []
         for lengths in reversed(self.grids(shape)):
-            part = rest if lengths == shape else _resized(rest, lengths)
+            part = rest if lengths == shape else resized(rest, lengths)
             free.append(part.clone())
-            rest = rest - _resized(part, shape)
+            rest = rest - resized(part, shape)
         return free[::-1]
 
     def decode(self, free: Sequence[Tensor]) -> Batch:
         """Return the sum."""
         shape = tuple(free[0].shape[2:])
-        return torch.stack([_resized(part, shape) for part in free]).sum(0)
+        return torch.stack([resized(part, shape) for part in free]).sum(0)
 
     def grids(self, shape: Shape) -> list[Shape]:
         """Return the lengths of each grid, the finest first."""
@@ -93,7 +93,11 @@ class MultiScale(Parametrisation):
         return found
 
 
-def _resized(x: Tensor, shape: Shape) -> Tensor:
+def resized(x: Tensor, shape: Shape) -> Tensor:
+    """Return a picture `B C *S`, interpolated linearly to other lengths; itself where they are its.
+
+    Voxels' borders meet at the ends (align_corners False).
+    """
     if tuple(x.shape[2:]) == shape:
         return x
     mode = "bilinear" if len(shape) == 2 else "trilinear"

@@ -265,6 +265,14 @@ def run_up_to(
     return kept
 
 
+def is_watched(network: nn.Module) -> bool:
+    """Tell whether hooks or modes of others see the network run."""
+    if torch._C._len_torch_function_stack():
+        return True
+    tables = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return any(getattr(module, name, None) for module in network.modules() for name in tables)
+
+
 class _StoppedError(BaseException):
     """All layers have run; not an error, so that no network's `except Exception` catches it."""
 

@@ -3,7 +3,7 @@
 from esegeta.predict.agreement import Agreement, agreement, require_own_integers
 from esegeta.predict.apart import ApartCotangent, ApartShares, Moment, PassesApart, RunPass
 from esegeta.predict.average import average_probabilities, require_graph
-from esegeta.predict.blend import CotangentShares, Pieces, WindowBlend, WindowSum, inner
+from esegeta.predict.blend import Pieces, WindowBlend, WindowSum
 from esegeta.predict.copies import Copies
 from esegeta.predict.cotangent import Cotangent, LinearForm, Term, active_windows, add_forms
 from esegeta.predict.coverage import Coverage
@@ -18,7 +18,7 @@ from esegeta.predict.layer_outputs import (
     read_layers,
     read_windows,
 )
-from esegeta.predict.locality import box_around, is_watched
+from esegeta.predict.locality import box_around
 from esegeta.predict.members import require_same_function
 from esegeta.predict.padding import Padding
 from esegeta.predict.passes import Average, Pass, list_passes
@@ -31,6 +31,7 @@ from esegeta.predict.quadrature import line_nodes
 from esegeta.predict.region_means import LayerRegions, pool_regions
 from esegeta.predict.regions import Averaging, Regions, VoxelLists, cut_by_masks
 from esegeta.predict.rolling import Curved, pull_back_rolling
+from esegeta.predict.shares import CotangentShares, inner
 from esegeta.predict.slabs import Slab
 from esegeta.predict.source_grid import Rule, SourceGrid
 from esegeta.predict.tiling import Blend, Box, Placing, spot
@@ -93,7 +94,6 @@ __all__ = [
     "cut_by_masks",
     "empty_window",
     "inner",
-    "is_watched",
     "line_nodes",
     "list_passes",
     "mean_over",

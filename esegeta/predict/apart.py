@@ -26,10 +26,11 @@ from torch import Tensor
 from esegeta.axes import Batch, Logits, Mask
 from esegeta.model import held_still
 from esegeta.predict.average import slopes_of_average, slopes_on_the_line
-from esegeta.predict.blend import CotangentShares, Pieces, WindowBlend
+from esegeta.predict.blend import Pieces, WindowBlend
 from esegeta.predict.cotangent import power_of_two_above
 from esegeta.predict.passes import Pass
 from esegeta.predict.predictor import Predictor
+from esegeta.predict.shares import CotangentShares
 from esegeta.predict.windows import Windows
 
 RunPass = Callable[[Pieces], Tensor]

@@ -1,26 +1,27 @@
-"""The only place where windows are blended: the sum, the blend and its transpose.
+"""The only place where windows are blended: the sum, and the blend, whole or slab by slab.
 
     sum_t p_t                       `WindowSum`: gradients, and maps that add up over windows
-    sum_t w_t * p_t / sum_t w_t     `WindowBlend`: logits and activations, whose heights are kept
-    w_t * g_t / sum_t w_t           `CotangentShares`: what a window's output answers for
+    sum_t w_t * p_t / sum_t w_t     `WindowBlend`: logits and activations, whose heights are kept;
+                                    `SlabBlend`: the same, a few planes at a time
+    sum_t w_t                       `coverage_of`
 
-The third is the transpose of the second: `<blend(p), g> = sum_t <p_t, share_t(g)>` for all p and g.
-Sums and blends lie on the voxels of a volume or on the positions of a layer. Their buffers are on
-the input's device and in its dtype; patches come from wherever the network is.
+The transpose of the blend is in `predict.shares`. Sums and blends lie on the voxels of a volume or
+on the positions of a layer. Their buffers are on the input's device and in its dtype; patches come
+from wherever the network is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from esegeta.predict.cotangent import Cotangent, LinearForm
 from esegeta.predict.layer_grid import LayerGrid
-from esegeta.predict.tiling import Box, spot
+from esegeta.predict.tiling import Box
 from esegeta.predict.windows import Central, Windows
 
 Lattice = Windows | Central | LayerGrid
@@ -143,9 +144,9 @@ class WindowBlend(WindowSum):
         num_images: int = 1,
         num_channels: int | None = None,
     ) -> None:
-        lattice = lattice.outputs if isinstance(lattice, Windows) else lattice
-        super().__init__(lattice, like, num_images=num_images, num_channels=num_channels)
-        self.weights = lattice.importance(like.device, like.dtype)
+        self._outputs = lattice.outputs if isinstance(lattice, Windows) else lattice
+        super().__init__(self._outputs, like, num_images=num_images, num_channels=num_channels)
+        self.weights = self._outputs.importance(like.device, like.dtype)
 
     def add(
         self,
@@ -172,100 +173,110 @@ class WindowBlend(WindowSum):
         """
         buffer = self._filled(self._num_channels)
         self._buffer = None
-        buffer /= self._lattice.coverage(buffer.device, buffer.dtype)
-        return self._lattice.crop(buffer)
+        buffer /= coverage_of(self._outputs, buffer.device, buffer.dtype)
+        return self._outputs.crop(buffer)
 
 
-class CotangentShares:
-    """Each window's part of the cotangent, `w_t * g_t / sum w / scale`, as its network sees it.
+class SlabBlend:
+    """The blend of windows on the planes that the latest row of them covers.
+
+    The numbers of `WindowBlend`, in a buffer that is as thick as one window's output: what is
+    complete is divided where it lies, handed on, and its room used again.
 
     Args:
         windows: over the volume.
-        cotangents: `B L *S`, or `1 L *S` or a linear form for all images of a batch; one for each
-            of the predictions that windows are blended into.
-        scale: factor that results are to be multiplied by; a power of two causes no rounding.
+        like: tensor whose device and dtype the buffer is to have.
+        axis: the axis across which slabs lie.
     """
 
-    def __init__(self, windows: Windows, *cotangents: Cotangent, scale: float = 1.0) -> None:
-        self.scale = scale
-        self._windows = windows
-        self._boxes = windows.outputs.boxes
-        self._padded = [
-            one.padded(windows) if isinstance(one, LinearForm) else windows.pad(one)
-            for one in cotangents
-        ]
-        like = cotangents[0]
+    def __init__(self, windows: Windows, like: Tensor, axis: int) -> None:
+        self.first: int | None = None
+        self._windows, self._like, self._axis = windows, like, axis
+        self._lattice = windows.outputs
         self._weights = windows.importance(like.device, like.dtype)
-        self._coverage = windows.coverage(like.device, like.dtype)
+        self._thickness = windows.output[axis]
+        self._buffer: Tensor | None = None
 
-    @property
-    def channels(self) -> list[int] | None:
-        """Output channels that have shares; None where all of them may."""
-        form = self._padded[0]
-        return form.channels if isinstance(form, LinearForm) else None
+    def add(self, window: int, patch: Tensor) -> None:
+        """Add the patch `L *O` of a window that starts where the buffer does."""
+        if self._buffer is None:
+            shape = list(self._lattice.extent)
+            shape[self._axis] = self._thickness
+            self._buffer = self._like.new_zeros((len(patch), *shape))
+        box = list(self._lattice.boxes[window])
+        box[self._axis] = slice(0, self._thickness)
+        patch = self._windows.turned(patch.detach().to(self._buffer), window)
+        self._buffer[(slice(None), *box)].addcmul_(patch, self._weights)
 
-    def read(self, logits: Tensor) -> Tensor:
-        """Return the logits `N K *W` of the output channels that have shares; differentiable."""
-        channels = self.channels
-        if channels is None:
-            return logits
-        with torch.enable_grad():  # also in the middle of another function's forward pass
-            if channels == list(range(channels[0], channels[-1] + 1)):
-                return logits.narrow(1, channels[0], len(channels))
-            return logits[:, channels]
+    def complete(self, next_start: int | None) -> Tensor | None:
+        """Return the planes that end before the next row, blended; None before the first row."""
+        if self._buffer is None or self.first is None:
+            return None
+        planes = self._buffer.narrow(self._axis + 1, 0, self._num_complete(next_start))
+        box = [slice(None)] * len(self._lattice.extent)
+        box[self._axis] = slice(self.first, self.first + planes.shape[self._axis + 1])
+        planes /= coverage_of(self._lattice, planes.device, planes.dtype)[tuple(box)]
+        return planes[None]
 
-    def of_channels(self, pieces: Pieces, device: torch.device) -> Tensor:
-        """Return the shares `N K *W` of the output channels that have any, divided by `scale`.
+    def move_to(self, next_start: int | None) -> None:
+        """Drop what is complete, and make room for the next row."""
+        if self._buffer is not None:
+            if next_start is None:
+                self._buffer = None
+            else:
+                self._shift(self._num_complete(next_start))
+        self.first = next_start
 
-        The others' zeros, which may take a hundred times the memory, are not made.
-        """
-        form = self._padded[0]
-        if not isinstance(form, LinearForm):
-            return self.of(pieces, device)
-        shares = [self.of_window(window) for window in pieces.windows]
-        if pieces.parts:
-            pairs = zip(shares, pieces.parts, strict=True)
-            shares = [share[(slice(None), *part)] for share, part in pairs]
-        return (shares[0][None] if len(shares) == 1 else torch.stack(shares)).to(device)
+    def _num_complete(self, next_start: int | None) -> int:
+        if next_start is None or self.first is None:
+            return self._thickness
+        return min(next_start - self.first, self._thickness)
 
-    def of_window(self, window: int) -> Float[Tensor, "K *W"]:
-        """Return the share of a window of the first image, likewise."""
-        form = self._padded[0]
-        if not isinstance(form, LinearForm):
-            return self._share(0, window)
-        share = form.crop_channels(self._boxes[window]) * self._weight(window)
-        return self._windows.turned(share, window)
-
-    def of(self, pieces: Pieces, device: torch.device) -> Tensor:
-        """Return the share of each window of each image, `N L *W`, divided by `scale`."""
-        places = zip(pieces.images, pieces.windows, strict=True)
-        shares = [self._share(*place) for place in places]
-        if pieces.parts:
-            pairs = zip(shares, pieces.parts, strict=True)
-            shares = [share[(slice(None), *part)] for share, part in pairs]
-        return torch.stack(shares).to(device)
-
-    def at(self, windows: Sequence[int], device: torch.device) -> Tensor:
-        """Return the share of each of these windows of the first image, divided by `scale`."""
-        return torch.stack([self._share(0, window) for window in windows]).to(device)
-
-    def _share(self, image: int, window: int) -> Tensor:
-        box = self._boxes[window]
-        padded = self._padded[self._windows.blend_of(window)]
-        part, is_own = self._part(padded, image, box), isinstance(padded, LinearForm)
-        share = part.mul_(self._weight(window)) if is_own else part * self._weight(window)
-        return self._windows.turned(share, window)
-
-    def _weight(self, window: int) -> Tensor:
-        return self._weights / self._coverage[self._boxes[window]] / self.scale
-
-    def _part(self, padded: Cotangent, image: int, box: Box) -> Tensor:
-        if isinstance(padded, LinearForm):
-            return padded.crop(box)
-        # A linear target has one cotangent for all images of a batch.
-        return padded[spot(image if len(padded) > 1 else 0, box)]
+    def _shift(self, step: int) -> None:
+        assert self._buffer is not None
+        along, kept = self._axis + 1, self._thickness - step
+        # In pieces that do not overlap where they come from.
+        for start in range(0, kept, step):
+            count = min(step, kept - start)
+            later = self._buffer.narrow(along, start + step, count)
+            self._buffer.narrow(along, start, count).copy_(later)
+        self._buffer.narrow(along, kept, step).zero_()
 
 
-def inner(logits: Tensor, share: Tensor) -> Float[Tensor, " N"]:
-    """Return `<share, logits>` of each window, summed in float64."""
-    return (logits * share).flatten(1).sum(dim=1, dtype=torch.float64)
+def coverage_of(lattice: Central | LayerGrid, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Return `sum_t w_t`: what the importances of all windows add up to on a lattice, `*S` or `*G`.
+
+    It is 1 at voxels that no window covers, where nothing is to be divided by zero.
+
+    Args:
+        lattice: voxels or positions that patches are put on.
+        device: device of the result.
+        dtype: dtype of the result.
+    """
+    if isinstance(lattice, LayerGrid):
+        return _coverage_of_positions(lattice, device, dtype)
+    return _coverage_of_voxels(lattice, device, dtype)
+
+
+@lru_cache(maxsize=2)
+def _coverage_of_voxels(lattice: Central, device: torch.device, dtype: torch.dtype) -> Tensor:
+    total = torch.zeros(lattice.extent, device=device, dtype=dtype)
+    weights = lattice.importance(device, dtype)
+    for box in lattice.boxes[: lattice.windows.num_places]:
+        total[box] += weights
+    total *= lattice.windows.passes_a_blend
+    return total.masked_fill_(total == 0, 1.0)
+
+
+@lru_cache(maxsize=4)
+def _coverage_of_positions(grid: LayerGrid, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Return the same of positions: windows that start between them are shared out by `put`.
+
+    It is not added up as that of voxels is, which would change numbers: `put` mirrors what it is
+    given where the first pass is mirrored, weights that are not symmetric too.
+    """
+    total = torch.zeros((1, *grid.shape), device=device, dtype=dtype)
+    importance = grid.importance(device, dtype)[None]
+    for window in range(grid.windows.num_places):
+        grid.put(total, window, importance)
+    return total[0].mul_(grid.windows.passes_a_blend)

@@ -16,9 +16,8 @@ from typing import Generic, TypeVar
 import torch
 from torch import nn
 
-from esegeta.model import held_still
+from esegeta.model import held_still, is_watched
 from esegeta.predict.blend import Pieces
-from esegeta.predict.locality import is_watched
 from esegeta.predict.runner import WindowRunner
 
 Result = TypeVar("Result")

@@ -146,10 +146,6 @@ class LayerGrid:
         thin = self.windows.slice_axis
         return result if thin is None else result.squeeze(thin)
 
-    def coverage(self, device: torch.device, dtype: torch.dtype) -> Tensor:
-        """Return the sum of the importances of all windows at each position, `*G`."""
-        return _coverage(self, device, dtype)
-
     def to_voxels(self, data: Positions) -> Image:
         """Resample `K *G` to the voxels of the volume, `K *S`, linearly: heights are kept."""
         result = data
@@ -279,12 +275,3 @@ def _parts(positions: int, length: int, inside: tuple[int, int]) -> Tensor:
         centre = int((position + 0.5) * length / positions)
         parts[min(max(centre, min(low, length - 1)), max(high - 1, 0)), position] = 1
     return parts / parts.sum(dim=0)
-
-
-@lru_cache(maxsize=4)
-def _coverage(grid: LayerGrid, device: torch.device, dtype: torch.dtype) -> Tensor:
-    total = torch.zeros((1, *grid.shape), device=device, dtype=dtype)
-    importance = grid.importance(device, dtype)[None]
-    for window in range(grid.windows.num_places):
-        grid.put(total, window, importance)
-    return total[0].mul_(grid.windows.passes_a_blend)

@@ -205,14 +205,6 @@ def batches(
             yield group, tuple(parts[window] for _, window in group if lengths)
 
 
-def is_watched(network: nn.Module) -> bool:
-    """Tell whether hooks or modes of others see the network run: they may need whole windows."""
-    if torch._C._len_torch_function_stack():
-        return True
-    tables = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return any(getattr(module, name, None) for module in network.modules() for name in tables)
-
-
 def _key(network: nn.Module, shape: Shape) -> tuple[Any, ...]:
     return (shape, tuple(type(module) for module in network.modules()))
 

@@ -8,8 +8,9 @@ from dataclasses import replace
 from torch import Tensor
 
 from esegeta.axes import Batch
+from esegeta.model import is_watched
 from esegeta.predict.cotangent import Cotangent, support_of
-from esegeta.predict.locality import Reach, is_watched, narrow_parts, worthwhile_reach
+from esegeta.predict.locality import Reach, narrow_parts, worthwhile_reach
 from esegeta.predict.runner import WindowRunner
 from esegeta.predict.tiling import Box
 from esegeta.predict.windows import Windows
@@ -75,6 +76,7 @@ class PartRunner(WindowRunner):
         return worthwhile_reach(self.network, *self._bare(x, windows), saved)
 
     def _may_run_parts(self) -> bool:
+        # Who watches the network may need whole windows.
         can = self.is_sum and not self.plan.inner_flips and self.plan.coverage is None
         return can and self.precision == "fp32" and not is_watched(self.network)
 

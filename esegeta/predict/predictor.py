@@ -27,7 +27,7 @@ from esegeta.axes import Batch, Logits, Mask, Scalars
 from esegeta.errors import ModelError
 from esegeta.model import held_still, hold
 from esegeta.predict.average import average_probabilities, require_graph, slopes_of_average
-from esegeta.predict.blend import CotangentShares, Pieces, WindowBlend, inner
+from esegeta.predict.blend import Pieces, WindowBlend
 from esegeta.predict.cotangent import (
     Cotangent,
     LinearForm,
@@ -37,6 +37,7 @@ from esegeta.predict.cotangent import (
 from esegeta.predict.devices import Turns
 from esegeta.predict.part_runner import PartRunner
 from esegeta.predict.pull_back import Pullback, PullbackSum, by_company
+from esegeta.predict.shares import CotangentShares, inner
 from esegeta.predict.slabs import TakeSlab, run_slabs, slab_axis
 from esegeta.predict.windows import Windows
 

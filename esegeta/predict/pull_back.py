@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from esegeta.axes import Batch, Scalars
-from esegeta.predict.blend import CotangentShares, Pieces, WindowSum, inner
+from esegeta.predict.blend import Pieces, WindowSum
+from esegeta.predict.shares import CotangentShares, inner
 from esegeta.predict.windows import Windows
 
 

@@ -24,6 +24,7 @@ from esegeta.predict.blend import Pieces, WindowSum
 from esegeta.predict.cotangent import power_of_two_above
 from esegeta.predict.predictor import Predictor
 from esegeta.predict.pull_back import Pullback, by_company
+from esegeta.predict.shares import BlendTranspose
 from esegeta.predict.slabs import Slab, rows_of, slab_axis
 from esegeta.predict.tiling import Box
 from esegeta.predict.windows import Windows
@@ -143,8 +144,8 @@ class _TargetGradient:
         self._touched = frozenset(target.touched)
         self._active: set[int] = set()
         self._gradient = WindowSum(windows, x, num_images=1, num_channels=x.shape[1])
-        self._weights = windows.importance(x.device, x.dtype)
-        self._coverage = windows.coverage(x.device, x.dtype)
+        self._blend = BlendTranspose(windows, x.device, x.dtype)
+        self._x = x
 
     def wants(self, pieces: Pieces) -> bool:
         """Tell whether the target may depend on any of these windows."""
@@ -152,7 +153,7 @@ class _TargetGradient:
 
     def share(self, pieces: Pieces, shape: Sequence[int], slabs: Sequence[Slab]) -> Tensor:
         """Return the shares `N L *O` of windows; 0 where the target does not depend on one."""
-        share = torch.zeros(shape, dtype=self._weights.dtype, device=self._weights.device)
+        share = torch.zeros(shape, dtype=self._x.dtype, device=self._x.device)
         for place, window in enumerate(pieces.windows):
             if window in self._touched:
                 self._fill(share[place], window, slabs)
@@ -192,9 +193,9 @@ class _TargetGradient:
                 parts = [part[(slice(None), slice(None), *of_slab)] for part in slab.parts]
                 own = share[(slice(None), *within)][None]
                 self._write_slope(parts, inside, windows.blend_of(window), own)
-        share *= self._weights / self._coverage[box]
-        if windows.flips(window):
-            share.copy_(windows.turned(share, window))
+        turned = self._blend.of_own(share, window)
+        if turned is not share:
+            share.copy_(turned)
 
     def _write_slope(self, parts: Sequence[Logits], box: Box, blend: int, into: Tensor) -> None:
         """Write dR/dy `1 L *P` by the blend that a window is of."""

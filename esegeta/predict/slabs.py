@@ -18,7 +18,7 @@ from torch import Tensor
 
 from esegeta.axes import Batch, Logits
 from esegeta.model import held_still
-from esegeta.predict.blend import Pieces
+from esegeta.predict.blend import Pieces, SlabBlend
 from esegeta.predict.runner import WindowRunner
 from esegeta.predict.tiling import Box
 from esegeta.predict.windows import Windows
@@ -66,7 +66,7 @@ def run_slabs(
     """
     windows = runner.windows(x)
     starts = [box[axis].start for box in windows.outputs.boxes]
-    blends = [_SlabBlend(windows, x, axis) for _ in range(windows.num_blends)]
+    blends = [SlabBlend(windows, x, axis) for _ in range(windows.num_blends)]
 
     def hand_on(next_start: int | None) -> None:
         # Sub-slabs of all blends are the same planes: a row of windows is of all networks.
@@ -114,69 +114,6 @@ def _pieces_by_row(
             yield from runner.pieces(x, windows, row)
     else:
         yield from runner.pieces(x, windows, [window for row in rows for window in row])
-
-
-class _SlabBlend:
-    """The blend of windows on the planes that the latest row of them covers.
-
-    Args:
-        windows: over the volume.
-        like: tensor whose device and dtype the buffer is to have.
-        axis: the axis across which slabs lie.
-    """
-
-    def __init__(self, windows: Windows, like: Tensor, axis: int) -> None:
-        self.first: int | None = None
-        self._windows, self._like, self._axis = windows, like, axis
-        self._lattice = windows.outputs
-        self._weights = windows.importance(like.device, like.dtype)
-        self._thickness = windows.output[axis]
-        self._buffer: Tensor | None = None
-
-    def add(self, window: int, patch: Tensor) -> None:
-        """Add the patch `L *O` of a window that starts where the buffer does."""
-        if self._buffer is None:
-            shape = list(self._lattice.extent)
-            shape[self._axis] = self._thickness
-            self._buffer = self._like.new_zeros((len(patch), *shape))
-        box = list(self._lattice.boxes[window])
-        box[self._axis] = slice(0, self._thickness)
-        patch = self._windows.turned(patch.detach().to(self._buffer), window)
-        self._buffer[(slice(None), *box)].addcmul_(patch, self._weights)
-
-    def complete(self, next_start: int | None) -> Tensor | None:
-        """Return the planes that end before the next row, blended; None before the first row."""
-        if self._buffer is None or self.first is None:
-            return None
-        planes = self._buffer.narrow(self._axis + 1, 0, self._num_complete(next_start))
-        box = [slice(None)] * len(self._lattice.extent)
-        box[self._axis] = slice(self.first, self.first + planes.shape[self._axis + 1])
-        planes /= self._lattice.coverage(planes.device, planes.dtype)[tuple(box)]
-        return planes[None]
-
-    def move_to(self, next_start: int | None) -> None:
-        """Drop what is complete, and make room for the next row."""
-        if self._buffer is not None:
-            if next_start is None:
-                self._buffer = None
-            else:
-                self._shift(self._num_complete(next_start))
-        self.first = next_start
-
-    def _num_complete(self, next_start: int | None) -> int:
-        if next_start is None or self.first is None:
-            return self._thickness
-        return min(next_start - self.first, self._thickness)
-
-    def _shift(self, step: int) -> None:
-        assert self._buffer is not None
-        along, kept = self._axis + 1, self._thickness - step
-        # In pieces that do not overlap where they come from.
-        for start in range(0, kept, step):
-            count = min(step, kept - start)
-            later = self._buffer.narrow(along, start + step, count)
-            self._buffer.narrow(along, start, count).copy_(later)
-        self._buffer.narrow(along, kept, step).zero_()
 
 
 def _in_volume(

@@ -231,7 +231,7 @@ class SourceGrid:
         for planes, onto in self._slabs():
             box = _box_around(onto, grid)
             near = values[(slice(None), *box)]
-            yield planes, self._interpolated(near, _cropped(grid, box), onto)
+            yield planes, self._interpolated(near, grid.cropped(box), onto)
 
     def _nearest(self) -> Iterator[tuple[slice, Tensor]]:
         """Yield slabs of the image, and the logits of the nearest voxels on them, `L *T`.
@@ -276,23 +276,17 @@ class SourceGrid:
         thickness = max(1, SLAB_VALUES // (self.labels.num_outputs * math.prod(plane)))
         for start in range(0, num_planes, thickness):
             planes = slice(start, min(start + thickness, num_planes))
-            yield planes, _cropped(self._onto, (planes, *(slice(0, side) for side in plane)))
+            yield planes, self._onto.cropped((planes, *(slice(0, side) for side in plane)))
 
     @property
     def _onto(self) -> Grid:
         return self.volume.source.grid
 
 
-def _cropped(grid: Grid, box: Sequence[slice]) -> Grid:
-    shift = np.eye(4)
-    shift[: grid.ndim, 3] = [part.start for part in box]
-    return Grid(tuple(part.stop - part.start for part in box), grid.affine @ shift)
-
-
 def _planes_of(grid: Grid, axis: int, planes: slice) -> Grid:
     box = [slice(0, length) for length in grid.shape]
     box[axis] = planes
-    return _cropped(grid, box)
+    return grid.cropped(box)
 
 
 def _change_between(onto: Grid, grid: Grid) -> np.ndarray:

@@ -237,10 +237,6 @@ class Windows:
         """Return the blending weight of each voxel of an output, above zero."""
         return self.outputs.importance(device, dtype)
 
-    def coverage(self, device: torch.device, dtype: torch.dtype) -> Tensor:
-        """Return the sum of the importances of all outputs at each padded voxel; 1 at none."""
-        return self.outputs.coverage(device, dtype)
-
     def touching(self, mask: Mask) -> list[int]:
         """Return which windows put out a voxel of a mask over the (unpadded) volume."""
         return self._holding(self.pad(mask), self.outputs.boxes)
@@ -313,10 +309,6 @@ class Central:
         """Return the blending weight of each voxel of a patch, above zero."""
         return importance_of(self.size, self.windows.blend, device, dtype)
 
-    def coverage(self, device: torch.device, dtype: torch.dtype) -> Tensor:
-        """Return the sum of all importances at each padded voxel; 1 where there is none."""
-        return _coverage(self, device, dtype)
-
 
 def _add_to(part: Tensor, patch: Tensor, weights: Tensor | None) -> None:
     if weights is None:
@@ -345,13 +337,3 @@ def _starts_of(windows: Windows) -> tuple[tuple[int, ...], ...]:
         tuple(starts_along(max(length, output), output, overlap, windows.positions))
         for length, output, overlap in axes
     )
-
-
-@lru_cache(maxsize=2)
-def _coverage(lattice: Central, device: torch.device, dtype: torch.dtype) -> Tensor:
-    total = torch.zeros(lattice.extent, device=device, dtype=dtype)
-    weights = lattice.importance(device, dtype)
-    for box in lattice.boxes[: lattice.windows.num_places]:
-        total[box] += weights
-    total *= lattice.windows.passes_a_blend
-    return total.masked_fill_(total == 0, 1.0)

@@ -92,9 +92,9 @@ class Copier:
         source = self.volume.source.grid
         whole = data[0] if len(data) == 1 else data.sum(dim=0)
         box = _box_of(whole)
-        near = _cropped(self.volume.grid, box)
+        near = self.volume.grid.cropped(box)
         onto = _box_on(source, self.volume.grid, box)
-        moved = resample(whole[box][None], near, _cropped(source, onto), resampling="bilinear")[0]
+        moved = resample(whole[box][None], near, source.cropped(onto), resampling="bilinear")[0]
         if self.seen is not None:
             moved = moved * self.seen[onto].to(moved.device)
         array: np.ndarray = moved.detach().cpu().numpy().astype(np.float32)
@@ -130,12 +130,6 @@ def _box_of(data: Tensor) -> Box:
         first, last = (int(places[0]), int(places[-1])) if len(places) else (0, 0)
         box.append(slice(max(first - MARGIN, 0), min(last + 1 + MARGIN, length)))
     return tuple(box)
-
-
-def _cropped(grid: Grid, box: Box) -> Grid:
-    shift = np.eye(4)
-    shift[: grid.ndim, 3] = [part.start for part in box]
-    return Grid(tuple(part.stop - part.start for part in box), grid.affine @ shift)
 
 
 def _box_on(source: Grid, grid: Grid, box: Box) -> Box:

@@ -89,6 +89,12 @@ class Grid:
         turn[axis, axis], turn[axis, 3] = -1.0, self.shape[axis] - 1
         return Grid(self.shape, self.affine @ turn)
 
+    def cropped(self, box: Sequence[slice]) -> Grid:
+        """Return the grid of the voxels in a box, each of whose sides has a start and a stop."""
+        shift = np.eye(4)
+        shift[: self.ndim, 3] = [part.start for part in box]
+        return Grid(tuple(part.stop - part.start for part in box), self.affine @ shift)
+
     def describe(self) -> str:
         """Return shape, spacing and origin in one line, for error messages."""
         shape = "x".join(str(length) for length in self.shape)

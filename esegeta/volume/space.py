@@ -176,9 +176,8 @@ class Cut(Move):
 
     def onto(self, grid: Grid) -> Grid:
         """Return the grid of the box."""
-        shift = np.eye(4)
-        shift[: grid.ndim, 3] = self.start
-        return Grid(self.shape, grid.affine @ shift)
+        sides = zip(self.start, self.shape, strict=True)
+        return grid.cropped([slice(start, start + length) for start, length in sides])
 
     def apply(self, data: Tensor, grid: Grid, *, resampling: Resampling) -> Tensor:
         """Return the values in the box."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from esegeta.report import CurveFiles, CurveRow, draw_curves, shows_curves
 from esegeta.volume import atomic_path
 from esegeta.workflow.build import Experiment
-from esegeta.workflow.maps import scored_before
+from esegeta.workflow.scored import scored_before
 from esegeta.workflow.task import Ended
 
 

@@ -43,7 +43,7 @@ from esegeta.results_folder import (
 )
 from esegeta.workflow.build import Basis, Experiment
 from esegeta.workflow.lineage import LINEAGE, as_plain, lineage_in
-from esegeta.workflow.maps import scored_before
+from esegeta.workflow.scored import scored_before
 from esegeta.workflow.stale import LISTED, find_stale
 from esegeta.workflow.task import Ended
 

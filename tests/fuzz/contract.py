@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from typer.testing import CliRunner
 
 import esegeta.workflow  # noqa: F401  (what is imported late counts for no input)
 from esegeta.cli import app
+from tests.experiments import Lab
 
 SECONDS = 20
 """One input may take so long, on a machine that does other work too."""
@@ -76,6 +78,15 @@ def judge(command: Sequence[str], folder: Path) -> Verdict:
     if result.exit_code == 2 and not ("error: " in said or "Usage" in said or "failures" in said):
         return Verdict(2, "nothing said why", said)
     return Verdict(result.exit_code, "", said)
+
+
+def refused(lab: Lab, words: str, *command: Any) -> str:
+    """Check that a command keeps the contract and ends with 2; return what it said."""
+    verdict = judge([str(part) for part in command], lab.folder)
+    assert not verdict.fault, verdict.fault
+    assert verdict.exit_code == 2, verdict.said
+    assert words in verdict.said
+    return verdict.said
 
 
 @contextmanager

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from esegeta.explain import Occlusion
-from esegeta.model import held_still
+from esegeta.model import held_still, is_watched
 from esegeta.predict import LinearForm, Predictor, Term, WindowPlan, list_passes
-from esegeta.predict.locality import Reach, box_around, is_watched, reach_of
+from esegeta.predict.locality import Reach, box_around, reach_of
 from esegeta.targets import BoxRegion, VoxelTarget
 from tests.builders import convolution, labels, unet, volume
 from tests.networks import Smooth, Strided

@@ -10,6 +10,7 @@ from monai.data.utils import dense_patch_slices
 
 from esegeta.errors import ConfigError
 from esegeta.predict import WindowPlan, Windows
+from esegeta.predict.blend import coverage_of
 
 GRIDS = {
     "2d": ((21, 17), (8, 6), 0.5),
@@ -62,7 +63,7 @@ def test_normalised_importances_sum_to_one_at_each_voxel(grid: str, blend: str) 
     shape, window, overlap = GRIDS[grid]
     windows = WindowPlan(window, overlap=overlap, blend=blend).lay(shape)
     weights = windows.importance(torch.device("cpu"), torch.float64)
-    coverage = windows.coverage(torch.device("cpu"), torch.float64)
+    coverage = coverage_of(windows.outputs, torch.device("cpu"), torch.float64)
     assert (weights > 0).all()
     total = torch.zeros(windows.padded_shape, dtype=torch.float64)
     for box in windows.boxes:

@@ -85,6 +85,17 @@ def test_describe_tells_shape_spacing_and_origin() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_cropped_grid_leaves_every_voxel_where_it_was(ndim: int, kind: str) -> None:
+    """A box may also begin before the first voxel."""
+    g, first = grid(kind, ndim), (2, -1, 3)[:ndim]
+    cropped = g.cropped([slice(start, start + 4) for start in first])
+    assert cropped.shape == (4,) * ndim
+    for index in ((0,) * ndim, (3, 1, 2)[:ndim]):
+        own = [start + place for start, place in zip(first, index, strict=True)]
+        np.testing.assert_allclose(cropped.to_mm(index), g.to_mm(own), atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_flipped_grid_places_every_voxel_where_it_was(ndim: int, kind: str) -> None:
     g = grid(kind, ndim)
     for axis in range(ndim):

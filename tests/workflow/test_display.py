@@ -9,7 +9,7 @@ import pytest
 
 from esegeta.report import ScoreRow
 from esegeta.score import RandomMapBaseline
-from esegeta.workflow.maps import Scored, doubts_of_scores
+from esegeta.workflow.scored import Scored, doubts_of_scores
 from tests.experiments import Lab, pointwise_lab, quick, refused, voxels
 
 __all__ = ["quick"]

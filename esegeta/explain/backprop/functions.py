@@ -15,6 +15,8 @@ from torch.nn import functional as F
 
 from esegeta.explain.backprop.calls import ACTIVATIONS as ACTIVATIONS_BY_NAME
 from esegeta.explain.backprop.calls import CURVES
+from esegeta.explain.backprop.calls import PRODUCTS as PRODUCTS_BY_NAME
+from esegeta.explain.backprop.calls import QUOTIENTS as QUOTIENTS_BY_NAME
 
 Function = Callable[..., Any]
 
@@ -71,13 +73,14 @@ PRODUCTS: tuple[Function, ...] = (
 """Products of two tensors, value by value."""
 
 QUOTIENTS: tuple[Function, ...] = (
-    *(torch.div, torch.divide, torch.true_divide, Tensor.div, Tensor.div_),
-    *(Tensor.divide, Tensor.true_divide, Tensor.__truediv__, Tensor.__itruediv__),
+    *QUOTIENTS_BY_NAME["div"],
+    *(Tensor.true_divide, Tensor.__truediv__, Tensor.__itruediv__),
 )
 """Quotients of two tensors, value by value."""
 
 CONTRACTIONS: tuple[Function, ...] = (
-    *(torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm, Tensor.bmm, torch.mm, Tensor.mm),
+    *(spelling for name in ("matmul", "bmm", "mm") for spelling in PRODUCTS_BY_NAME[name]),
+    Tensor.__matmul__,
 )
 """Products of two tensors that sum over an axis."""
 

@@ -15,9 +15,9 @@ from esegeta.workflow.concepts.rows import Row, rows_of
 from esegeta.workflow.concepts.session import OF_CASE, ConceptSession, open_concepts
 from esegeta.workflow.concepts.tables import is_significant
 from esegeta.workflow.fingerprint import provenance
-from esegeta.workflow.maps import doubts_of_scores, score_map
 from esegeta.workflow.one_result import written
 from esegeta.workflow.prepared import with_files
+from esegeta.workflow.scored import doubts_of_scores, score_map
 from esegeta.workflow.task import Content, Desk, Task
 
 
