@@ -124,7 +124,7 @@ def test_submitting_needs_a_cluster(lab: Lab) -> None:
     pytest.importorskip("distributed")
     pytest.importorskip("dask_jobqueue")
     result = esegeta("submit", lab.write())
-    refused(result, lab, "no cluster is asked for")
+    refused(result, lab, "has no `cluster` block")
 
 
 @pytest.mark.parametrize(
