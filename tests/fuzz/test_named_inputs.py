@@ -44,7 +44,7 @@ VALUES: dict[str, tuple[str, str, str]] = {
     "5000 digits": ("seed", "9" * 5000, "5000 digits"),
     "5000 hexadecimal digits": ("seed", "0x" + "f" * 5000, "digits"),
     "seed of 2^64": ("seed", "18446744073709551616", "64 bits"),
-    "!!int foo": ("seed", "!!int foo", '"foo" is not what its tag !!int says'),
+    "!!int foo": ("seed", "!!int foo", '"foo" does not match its tag !!int'),
     "!!float of nothing": ("seed", "!!float ''", "!!float"),
     "!!bool foo": ("scene", "!!bool foo", "!!bool"),
     "!!timestamp foo": ("name", "!!timestamp foo", "!!timestamp is not known"),
@@ -62,8 +62,8 @@ VALUES: dict[str, tuple[str, str, str]] = {
         "64 bits",
     ),
     "10^12 steps": ("methods.0", "{name: integrated_gradients, steps: 1000000000000}", "at most"),
-    "3000 brackets": ("model.args", DEEP, "within each other"),
-    "a list in itself": ("model.args", "&a [*a]", "stands within"),
+    "3000 brackets": ("model.args", DEEP, "are nested more than"),
+    "a list in itself": ("model.args", "&a [*a]", "a block that contains it"),
     "NUL in a name": ("name", '"a\\0b"', "U+0000"),
     "tab in a name": ("name", '"a\\tb"', "U+0009"),
     "newline in a name": ("targets.0.name", '"a\\nb"', "U+000A"),
@@ -72,7 +72,7 @@ VALUES: dict[str, tuple[str, str, str]] = {
     "100000 units": ("model.args.num_res_units", "100000", "layers"),
     "channels of 10^12": ("model.args.channels", "[1000000000000, 8]", "model.args"),
     "pattern through /proc": ("data.cases", "/proc/**/x", "/proc"),
-    "pattern through the machine": ("data.cases", "/**/x", "which holds no images"),
+    "pattern through the machine": ("data.cases", "/**/x", "which contains no images"),
     "two names of one integer": ("labels", '{1: gm, "+1": liver}', "given twice"),
     "spacing of 10^-300 mm": ("data.preprocess", "{spacing_mm: [1e-300, 1, 1]}", ""),
     "spacing of 10^-5 mm": (
@@ -321,7 +321,7 @@ def test_a_file_where_a_folder_should_be(tmp_path: Path) -> None:
     result = lab.run()
     assert result.exit_code == 2
     assert "Traceback" not in result.output
-    assert "a file lies where a folder should be" in result.output
+    assert "there is a file where a folder should be" in result.output
     assert (lab.root / "a").read_text() == "in the way"
 
 
