@@ -72,7 +72,7 @@ def test_a_file_holds_the_keys_alone_or_below_their_name(tmp_path: Path) -> None
         ("cluster:\n  kind: slurm\n  workers: -1", "slurm.yaml:3: cluster.workers: must be"),
         ("- kind: slurm", "slurm.yaml:1: should be keys with values"),
         ("", "slurm.yaml: the file is empty"),
-        ("cluster:\n", "slurm.yaml:1: no keys of `cluster`"),
+        ("cluster:\n", "slurm.yaml:1: there are no keys of `cluster`"),
         (None, "slurm.yaml: no such config file"),
     ],
     ids=["a key that is none", "below its name", "a list", "empty", "no keys", "no file"],

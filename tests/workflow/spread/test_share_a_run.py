@@ -166,8 +166,8 @@ def test_scripts_and_plans_are_for_any_command_that_parts_can_do(tmp_path: Path)
     assert f"srun esegeta dissect {lab.config} -o" in script
     assert f"`esegeta plan {lab.config} --sbatch --command dissect`" in script
     said = esegeta("plan", lab.write(), "--command", "predict", "--parts", "2").stdout
-    assert "1 tasks known beforehand" in said and "1 places" in said
-    assert "2 parts: the dearest of them has 100 % of the work" in said
+    assert "1 tasks known in advance" in said and "1 places" in said
+    assert "2 parts: the most expensive part has 100 % of the work" in said
     assert not lab.root.exists()
 
 
