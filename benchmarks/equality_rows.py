@@ -44,7 +44,7 @@ def nnunet(bench: BenchmarkRun) -> Iterator[Line]:
         label_map = scene.on_source("logits").label_map.numpy()
         dice = min(_dice(label_map, theirs.label_map))
         passes = len(experiment.predictor.plan.passes)
-        row = f"nnU-Net: {kind}, {len(found.folds)} fold(s), {passes} passes a window"
+        row = f"nnU-Net: {kind}, {len(found.folds)} fold(s), {passes} passes per window"
         yield Line(row, "least Dice of a label", f"{dice:.6g}", "", 1 - dice, 0.0)
         yield Line(row, "logits, share of their range", "", "", float(gap), LOGITS)
 

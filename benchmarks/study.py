@@ -103,7 +103,7 @@ def lines(study: Study) -> list[str]:
         *table,
         "",
         f"- maps: {study.num_maps}",
-        f"- GPU hours at {study.forward_s:g} s a window: {hours:.0f}, "
+        f"- GPU hours at {study.forward_s:g} s per window: {hours:.0f}, "
         f"{hours / study.gpus:.1f} h on {study.gpus} GPUs",
         f"- storage: {maps_tb:.1f} TB of maps; with `write: scores` "
         f"{study.num_maps * SIDECAR_BYTES / 1e9:.1f} GB",

@@ -198,21 +198,22 @@ def or_else(hint: str, other: str) -> str:
 
 
 FREE_SPACE = "free disk space and run again; finished work is kept"
+FAILED_DISK = "the disk or the connection to it failed"
 WITH_FILES: Mapping[int, str] = {
     errno.EACCES: "check the permissions of the file and its folders",
     errno.EPERM: "check the permissions of the file and its folders",
-    errno.ENOENT: "it was there, or its folder is not; check the path",
-    errno.ENOTDIR: "a file lies where a folder should be",
-    errno.EISDIR: "a folder lies where a file should be",
+    errno.ENOENT: "the file or its folder does not exist any more; check the path",
+    errno.ENOTDIR: "there is a file where a folder should be",
+    errno.EISDIR: "there is a folder where a file should be",
     errno.ENAMETOOLONG: "use shorter names",
-    errno.ELOOP: "links lead in a circle",
+    errno.ELOOP: "symbolic links refer to each other",
     errno.ENOSPC: FREE_SPACE,
     errno.EDQUOT: FREE_SPACE,
     errno.EFBIG: "choose another folder with `output:` or -o",
     errno.EROFS: "choose another folder with `output:` or -o",
-    errno.EIO: "the disk or its connection fails",
-    errno.ESTALE: "the disk or its connection fails",
-    errno.ETIMEDOUT: "the disk or its connection fails",
+    errno.EIO: FAILED_DISK,
+    errno.ESTALE: FAILED_DISK,
+    errno.ETIMEDOUT: FAILED_DISK,
     errno.EMFILE: "raise the limit of open files: ulimit -n 4096",
     errno.ENFILE: "raise the limit of open files: ulimit -n 4096",
 }

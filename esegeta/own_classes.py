@@ -117,7 +117,7 @@ def module_at(
     try:
         return importlib.import_module(module_name), class_name
     except ModuleNotFoundError as error:
-        place = "" if folder is None else f"put it beside the config ({folder}) or "
+        place = "" if folder is None else f"put it next to the config ({folder}) or "
         raise refusal(
             f'{what}: no module "{module_name}" ({error})', hint=f"{place}install it"
         ) from error

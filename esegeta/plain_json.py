@@ -15,4 +15,4 @@ def parse_json(text: str | bytes) -> Any:
     try:
         return json.loads(text)
     except RecursionError as error:
-        raise ValueError("brackets within brackets without end") from error
+        raise ValueError("brackets are nested too deeply") from error

@@ -20,7 +20,7 @@ def demo_config() -> Path:
         if (root / DEMO).is_file():
             return root / DEMO
     raise MissingFileError(
-        f"{PACKAGE / 'samples'}: the sample is not there", hint="install the package again"
+        f"{PACKAGE / 'samples'}: the sample is missing", hint="install the package again"
     )
 
 

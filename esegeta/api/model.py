@@ -209,7 +209,7 @@ class SegmentationModel(Predictor):
                     hint='such as target(of="unit", layer="model.1", channel=7)',
                 )
             if MASKS[mask]:
-                raise TargetError("of: unit has no mask: live; its region stays where it is")
+                raise TargetError("of: unit cannot have mask: live; its region never changes")
             self.capability.require_hooks("of: unit")
             find_layer(self.network, layer)
             return UnitTarget(layer, channel, region, REDUCES[reduce], label)

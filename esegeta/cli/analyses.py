@@ -62,7 +62,7 @@ def dissect(
         bool,
         typer.Option(
             "--overwrite",
-            help="Do everything again. Without it, a finished dissection with the same settings is "
+            help="Redo everything. Without it, a finished dissection with the same settings is "
             "kept, a stopped one is continued, and one with other settings is replaced "
             "once the new one is ready.",
         ),
@@ -75,8 +75,8 @@ def dissect(
 ) -> None:
     """Find which units of a network detect which concepts; continues where it was stopped.
 
-    Exit code 0: all is well. 1: something failed that you cannot fix. 2: a config or a file
-    failed that you can fix.
+    Exit code 0: success. 1: an error that you cannot fix. 2: an error in a config or a file that
+    you can fix.
     """
     from esegeta.cli.progress import listen
     from esegeta.cli.show import show_dissected
@@ -110,8 +110,7 @@ def concepts(
     """Test which human concepts a prediction depends on (TCAV), and whether they suffice.
 
     The `concepts` block of the config says which; continues where it was stopped. Exit code 0:
-    all is well. 1: something failed that you cannot fix. 2: a config or a file failed that you
-    can fix.
+    success. 1: an error that you cannot fix. 2: an error in a config or a file that you can fix.
     """
     from esegeta.cli.progress import listen
     from esegeta.cli.show_concepts import show_tested
@@ -132,8 +131,8 @@ def similarity(
         list[Path],
         typer.Argument(
             metavar="CONFIG [CONFIG]...",
-            help="The experiment whose `similarity` is computed, on its cases; then others whose "
-            "networks are compared with it, such as other seeds or checkpoints in their order.",
+            help="The config whose `similarity` block is computed, on its cases; then configs of "
+            "networks to compare with it, such as other seeds, or checkpoints in their order.",
         ),
     ],
     output: Output = None,
@@ -147,10 +146,10 @@ def similarity(
     workers: Workers = None,
     cluster: ClusterFile = None,
 ) -> None:
-    """Measure how alike layers, networks and cases are: CKA, canonical correlations, PCA.
+    """Measure the similarity of layers, networks and cases: CKA, canonical correlations, PCA.
 
-    `--set` changes the first config. Exit code 0: all is well. 1: something failed that you
-    cannot fix. 2: a config or a file failed that you can fix.
+    `--set` changes the first config. Exit code 0: success. 1: an error that you cannot fix. 2: an
+    error in a config or a file that you can fix.
     """
     from esegeta.cli.progress import listen
     from esegeta.cli.show_similarity import show_compared
@@ -173,7 +172,7 @@ def features(
         list[str],
         typer.Argument(
             metavar="[fit] CONFIG",
-            help="A YAML experiment; after `fit`, only expert and generator are learned.",
+            help="A YAML experiment; after `fit`, only the expert and the generator are fitted.",
         ),
     ],
     output: Output = None,
@@ -187,7 +186,7 @@ def features(
     workers: Workers = None,
     cluster: ClusterFile = None,
 ) -> None:
-    """Make pictures of what units, layers and labels want to see, beside real patches.
+    """Make pictures of what units, layers and labels respond to, next to real patches.
 
     The `features` block of the config says which; finished pictures are not made again. `esegeta
     features fit CONFIG` learns what real images look like and makes no picture. Exit codes are
@@ -255,10 +254,10 @@ def examples(
     workers: Workers = None,
     cluster: ClusterFile = None,
 ) -> None:
-    """Find which cases speak for a network, which training cases taught it what, and surrogates.
+    """Find typical and untypical cases, influential training cases, and simple surrogate models.
 
-    The `examples` block of the config says what is asked; what is finished is not done again.
-    Exit codes are those of `run`.
+    The `examples` block of the config says what to compute; finished parts are not redone. Exit
+    codes are those of `run`.
     """
     from esegeta.cli.progress import listen, show_outcome
     from esegeta.cli.show_examples import show_found

@@ -81,5 +81,5 @@ def main() -> None:
         with stopped_by_signals():
             app()
     except Stopped as stopped:
-        print(f"{stopped}; run the same command again to go on from here", file=sys.stderr)
+        print(f"{stopped}; run the same command again to continue from here", file=sys.stderr)
         sys.exit(stopped.exit_code)

@@ -43,7 +43,8 @@ def report(
             "-o",
             "--output",
             metavar="DIR",
-            help="Folder for the report; by default `report` inside the run's, or beside several.",
+            help="Folder for the report; by default `report` in the run's folder, or next to the "
+            "folders of several runs.",
         ),
     ] = None,
     single_file: Annotated[

@@ -26,7 +26,7 @@ def explain(
         typer.Argument(
             metavar="MODEL",
             help="A results folder of nnU-Net, a MONAI bundle, a TorchScript or .pt2 file, "
-            "weights with a config.yaml beside them, or a config.",
+            "weights with a config.yaml next to them, or a config.",
         ),
     ],
     images: Annotated[
@@ -46,10 +46,10 @@ def explain(
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
-    """Explain a model's prediction of an image; no config is needed, and one is written.
+    """Explain a model's prediction for an image; needs no config, and writes one.
 
-    OUT/config.yaml is what was run, with comments: edit it, then `esegeta run` it. Exit codes are
-    those of `run`.
+    OUT/config.yaml holds what was run, with comments: edit it and run it again with `esegeta run`.
+    Exit codes are those of `run`.
     """
     from esegeta.cli.one_line import explain_and_show
     from esegeta.config.asked import asked_of
@@ -65,14 +65,12 @@ def view(
     model: Annotated[
         Path,
         typer.Argument(
-            metavar="CONFIG|MODEL", help="A config; or a model as `explain` takes it, and an image."
+            metavar="CONFIG|MODEL", help="A config, or a model (as for `explain`) with an image."
         ),
     ],
     images: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[IMAGE...]", help="As `explain` takes it; leave it out with a config."
-        ),
+        typer.Argument(metavar="[IMAGE...]", help="As for `explain`; leave it out with a config."),
     ] = None,
     case: Annotated[
         str | None, typer.Option("--case", help="Name of the case; by default the first.")
@@ -91,7 +89,7 @@ def view(
     device: Device = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print the address only.")] = False,
 ) -> None:
-    """Ask a model "why this voxel?": a page for this machine alone, where a click is explained.
+    """Ask a model "why this voxel?" on a page, for this machine alone, that explains each click.
 
     Ctrl-C ends it, with exit code 0. Exit code 2: the model, the image or the port cannot be used.
     """
@@ -107,20 +105,19 @@ def init(
         list[str] | None,
         typer.Argument(
             metavar="[PATH | IMAGE...]",
-            help="Where to write it; after --from MODEL, the images instead.",
+            help="Where to write the config; with --from MODEL, the images.",
         ),
     ] = None,
     model: Annotated[
         Path | None,
-        typer.Option(
-            "--from", metavar="MODEL", help="A model's folder or file, as `explain` takes it."
-        ),
+        typer.Option("--from", metavar="MODEL", help="A model's folder or file, as for `explain`."),
     ] = None,
     label: Label = None,
     methods: Methods = None,
     over: Over = "predicted",
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Where to write it: esegeta.yaml.")
+        Path | None,
+        typer.Option("-o", "--output", help="Where to write the config; by default esegeta.yaml."),
     ] = None,
     overrides: Overrides = None,
     device: Device = None,
@@ -132,7 +129,7 @@ def init(
     if model is None:
         write_starter(path)
         typer.echo(
-            f"wrote {path}; it runs as it is, on a sample: esegeta run {path}; put in your own "
+            f"wrote {path}; it runs as it is, on a sample: esegeta run {path}; enter your own "
             f"model, labels and data, then: esegeta validate {path}"
         )
         return

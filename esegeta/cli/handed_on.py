@@ -55,7 +55,7 @@ def handed_on(command: str, words: Sequence[str], **known: Any) -> HandedOn:
     for parameter in reader.params:
         if parameter.name in OF_PROCESSES and given[parameter.name] is not None:
             raise ConfigError(
-                f"{parameter.opts[-1]}: not together with `plan` or `submit`",
+                f"{parameter.opts[-1]}: cannot be combined with `plan` or `submit`",
                 hint="`submit` takes --cluster, and `plan --sbatch` takes --parts",
             )
     config, names = subject_of(given)

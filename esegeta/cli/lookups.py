@@ -22,7 +22,9 @@ def validate(config: ConfigPath, overrides: Overrides = None, device: Device = N
 
 
 def methods(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One method.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Describe only this method.")
+    ] = None,
 ) -> None:
     """List the attribution methods, or describe one."""
     from esegeta.cli.catalogue import show_method, show_methods
@@ -31,7 +33,9 @@ def methods(
 
 
 def scores(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One score.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Describe only this score.")
+    ] = None,
 ) -> None:
     """List the scores with their ranges and better directions, or describe one."""
     from esegeta.cli.catalogue import show_score, show_scores

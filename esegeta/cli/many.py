@@ -28,7 +28,7 @@ HandedOnWords = Annotated[
     list[str],
     typer.Argument(
         metavar="CONFIG [OPTIONS OF THE COMMAND]...",
-        help="A YAML experiment, and what the command takes besides, such as --fail-fast, or "
+        help="A YAML experiment, followed by options of the command, such as --fail-fast, or "
         "--layers NAME of `dissect`.",
     ),
 ]
@@ -83,7 +83,7 @@ class Ways:
         if self.workers is not None or self.cluster is not None:
             raise ConfigError(
                 f"--part and {other}: give one of them",
-                hint="a part is done by one process; workers share all of the command",
+                hint="one process runs a part, while workers share the whole command",
             )
 
 
@@ -96,7 +96,7 @@ def _do_part(origin: Origin, part: str, policy: Policy, *, quiet: bool) -> int:
         outcome, command = run_part(origin, Part.parse(part), listener, policy)
     show_outcome(outcome, command.root, quiet=quiet)
     if not quiet:
-        print(f"this was part {part}; when all have ended: esegeta gather {command.root}")
+        print(f"this was part {part}; when all have ended, run: esegeta gather {command.root}")
     return outcome.exit_code
 
 
@@ -135,11 +135,11 @@ def submit(
     cluster: ClusterFile = None,
     command: OfCommand = "run",
 ) -> None:
-    """Run an experiment on a cluster, its controller a job of its own; returns at once.
+    """Run an experiment on a cluster, with the controller as a job of its own; returns at once.
 
-    With `--command dissect`, say, another command than `run` does; its options are handed on to
-    it. `esegeta status RESULTS` shows its progress. Exit code 0: the job was submitted. 2: it was
-    not, for a reason that you can fix.
+    `--command dissect`, for example, submits another command than `run`; options of that command
+    are passed on to it. `esegeta status RESULTS` shows its progress. Exit code 0: the job was
+    submitted. 2: it was not, for a reason that you can fix.
     """
     from esegeta.cli.handed_on import handed_on
     from esegeta.errors import ConfigError
@@ -156,22 +156,23 @@ def submit(
     keys = asked_cluster(loaded, None, cluster)
     if keys is None:
         raise ConfigError(
-            f"{origin.config}: no cluster is asked for",
-            hint="give a block `cluster`, or a file of its keys with --cluster",
+            f"{origin.config}: the config has no `cluster` block",
+            hint="add one, or name a file with its keys: --cluster FILE",
         )
     # Whatever is wrong with it is said now, and not by a job; on the processor, for the machine
     # from which jobs are submitted need not have the jobs' GPU.
     replace(origin, device="cpu").build(Silence())
     file = None if cluster is None else Path(cluster)
     print(submit_controller(origin, loaded, keys, file, asked.words))
-    print(f"esegeta status {origin.root(loaded)} says how it goes on")
+    print(f"to see its progress: esegeta status {origin.root(loaded)}")
 
 
 def gather(results: Results, quiet: Quiet = False) -> None:
     """Write tables and record from what the parts of a command have done so far.
 
-    No task of a part is done; what stands on all of them is. Exit code 0: all is there and well.
-    1: a task failed, carries a warning, or is still to come. 2: there is nothing to gather.
+    Runs no task of a part, only what depends on all of them. Exit code 0: all is complete,
+    without warnings. 1: a task failed, has a warning, or is not done yet. 2: there is nothing to
+    gather.
     """
     from esegeta.cli.progress import listen, show_outcome
     from esegeta.errors import RunError
@@ -183,7 +184,7 @@ def gather(results: Results, quiet: Quiet = False) -> None:
     folders = commands_in(results.absolute())
     if not folders:
         raise RunError(
-            f"{results}: no parts of a command lie here",
+            f"{results}: there are no parts of a command here",
             hint="`esegeta run CONFIG --part 1/4` leaves them in <output>/<name>",
         )
     exit_code = 0
@@ -196,7 +197,7 @@ def gather(results: Results, quiet: Quiet = False) -> None:
         if gathered.waiting:
             count = gathered.num_to_come
             more = f"{count} task{'s' * (count != 1)}" if count else "something"
-            typer.echo(f"{folder.command}: {more} still to come")
+            typer.echo(f"{folder.command}: {more} not done yet")
         exit_code = max(exit_code, gathered.exit_code)
     raise typer.Exit(exit_code)
 
@@ -205,9 +206,9 @@ def status(
     results: Results,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Report how far the commands of a folder have come, from its files alone.
+    """Report the progress of the commands in a folder, read from its files alone.
 
-    Exit code 0: it is printed. 2: the folder holds no command.
+    Exit code 0: the progress is printed. 2: the folder holds no command.
     """
     from esegeta.workflow.spread.status import standings_of
 
@@ -221,7 +222,7 @@ def status(
         print(f"{one.command}: {counts}, {waiting} waiting")
         if one.per_hour is not None:
             left = "" if one.left_s is None else f", about {_duration(one.left_s)} left"
-            print(f"  {one.per_hour:.4g} tasks an hour{left}")
+            print(f"  {one.per_hour:.4g} tasks per hour{left}")
         for task in one.running:
             gpu = f", GPU {task.gpu}" if task.gpu else ""
             where = f"{task.process} on {task.host}{gpu}"
@@ -245,16 +246,16 @@ def plan(
     parts: Annotated[
         int | None,
         typer.Option(
-            "--parts", metavar="N", min=1, max=10_000, help="Parts of the array; by default 16."
+            "--parts", metavar="N", min=1, max=10_000, help="Number of parts; by default 16."
         ),
     ] = None,
     command: OfCommand = "run",
 ) -> None:
     """Estimate a run: tasks, passes, memory and hours. Nothing is written.
 
-    For the hours, one batch of windows goes through the network and back. Of another command,
-    which `--command` names, the tasks are counted that are known beforehand. Options of the
-    command itself are handed on to it.
+    To estimate the hours, one batch of windows is run forward and backward. For another command
+    (--command), only tasks known in advance are counted. Options of the command itself are passed
+    on to it.
     """
     from esegeta.cli.handed_on import handed_on
     from esegeta.workflow import Silence, build_experiment
@@ -295,7 +296,7 @@ def known_command(name: str) -> str:
     from esegeta.workflow.spread.origin import BUILDERS
 
     if name not in BUILDERS:
-        raise ConfigError(f'--command: found "{name}"', hint=suggest(name, BUILDERS))
+        raise ConfigError(f'--command: "{name}" is not valid', hint=suggest(name, BUILDERS))
     return name
 
 

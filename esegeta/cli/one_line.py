@@ -37,7 +37,7 @@ def explain_and_show(
     if done.picture is not None:
         say(f"picture: {done.picture}")
         if shown and not _open(done.picture):
-            say("there is no screen to open it on")
+            say("it cannot be opened: there is no screen")
     return done.outcome
 
 

@@ -28,13 +28,15 @@ Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print failures only.
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")]
 Verify = Annotated[
     bool,
-    typer.Option("--verify", help="Read finished files whole, and redo what is not as written."),
+    typer.Option(
+        "--verify", help="Check finished files completely, and redo tasks whose files have changed."
+    ),
 ]
 Prune = Annotated[
     bool,
     typer.Option(
         "--prune",
-        help="Move what earlier configs left beside the results to the folder `stale` there.",
+        help="Move leftover results of earlier configs into the folder `stale`.",
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Redo finished tasks.")]
@@ -48,7 +50,9 @@ Label = Annotated[
 ]
 Methods = Annotated[
     list[str] | None,
-    typer.Option("--method", metavar="NAME", help="May be given several times."),
+    typer.Option(
+        "--method", metavar="NAME", help="Attribution method; may be given several times."
+    ),
 ]
 Over = Annotated[
     str,
@@ -65,8 +69,8 @@ PartOf = Annotated[
     typer.Option(
         "--part",
         metavar="I/N",
-        help="Do the I-th of N parts, beside processes that do others; `esegeta gather` writes "
-        "the tables when they have ended (docs/cluster.md).",
+        help="Run part I of N while other processes run the others; `esegeta gather` writes the "
+        "tables when all have ended (docs/cluster.md).",
     ),
 ]
 Workers = Annotated[
@@ -74,7 +78,7 @@ Workers = Annotated[
     typer.Option(
         "--workers",
         metavar="auto|N",
-        help="Share the work among processes of this machine; auto: one per GPU, else a few.",
+        help="Share the work among processes on this machine; auto: one per GPU, else a few.",
     ),
 ]
 OfCommand = Annotated[
@@ -90,7 +94,7 @@ ClusterFile = Annotated[
     typer.Option(
         "--cluster",
         metavar="FILE",
-        help="A YAML file with the keys of `cluster:`, or the word `allocation` inside of one.",
+        help="A YAML file with the keys of `cluster:`, or `allocation` inside a Slurm allocation.",
     ),
 ]
 

@@ -96,7 +96,7 @@ class PlainLines:
         self._told = now
         a_minute = 60 * self._worked / (now - self._first)
         left = max(self._total - self._done, 0) / a_minute
-        print(f"    {a_minute:.3g} tasks a minute, about {left:.3g} min left", flush=True)
+        print(f"    {a_minute:.3g} tasks per minute, about {left:.3g} min left", flush=True)
 
 
 class Rate(ProgressColumn):
@@ -229,7 +229,7 @@ def show_stale(root: Path, *, prune: bool, quiet: bool) -> None:
         return
     left = stale.stale_in(root)
     if left and not quiet:
-        print(f"{_files(left)} of earlier configs beside the results; --prune moves them aside:")
+        print(f"{_files(left)} of earlier configs next to the results; --prune moves them aside:")
         for name in left[:MOST_STALE]:
             print(f"  {name}")
         if len(left) > MOST_STALE:

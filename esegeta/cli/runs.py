@@ -45,8 +45,8 @@ def run(
 ) -> None:
     """Run an experiment; finished tasks are skipped.
 
-    Exit code 0: all is well. 1: a task failed or carries a warning. 2: nothing succeeded, for a
-    reason that you can fix.
+    Exit code 0: success. 1: a task failed or has a warning. 2: nothing succeeded, for a reason
+    that you can fix.
     """
     from esegeta.cli.progress import listen, show_outcome, show_stale
     from esegeta.config import load_config
@@ -112,12 +112,12 @@ def predict(
     workers: Workers = None,
     cluster: ClusterFile = None,
 ) -> None:
-    """Predict every case, and prove that it is your own pipeline's prediction.
+    """Predict every case, and check that this is your own pipeline's prediction.
 
-    Give a case your own segmentation of it by the same model, as `expected`: the Dice of each
-    label says whether both are the same. `targets` and `methods` may be missing. A run of the
-    same config goes on from these predictions. Exit code 0: all is well. 1: a case failed, or a
-    Dice is below `expected_dice`. 2: nothing succeeded, for a reason that you can fix.
+    Give a case your own segmentation by the same model as `expected`: the Dice of each label
+    shows whether both are the same. `targets` and `methods` may be missing. A run of the same
+    config uses these predictions again. Exit code 0: success. 1: a case failed, or a Dice is
+    below `expected_dice`. 2: nothing succeeded, for a reason that you can fix.
     """
     from esegeta.cli.progress import listen, show_outcome
     from esegeta.cli.show import show_predicted

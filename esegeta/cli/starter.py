@@ -38,7 +38,7 @@ data:
     intensity: {window: [-250, 400]} # window | percentile | zscore | minmax | none
 inference: {window: [64, 64, 64], overlap: 0.25, blend: gaussian, batch_size: 2}
 prediction: {resample: logits}       # or probabilities, labels: what goes back to the image's grid
-expected_dice: 0.99                  # the least Dice with what is `expected`
+expected_dice: 0.99                  # lowest Dice with `expected` that passes
 targets:
   - {name: liver, label: liver, of: logit, over: predicted, reduce: sum}
 methods:                             # `esegeta methods` lists them all
@@ -58,7 +58,7 @@ report: true                         # at the end one offline page: results/live
 #   chance: {kind: surrogate, samples: 1000}   # surrogate | exchange | shift | permutation
 #   ablation: false                  # true: how Dice changes without the best units
 #   trails: false                    # true: how units lead to labels
-# features:                          # what a unit or a label wants to see: `esegeta features`
+# features:                          # what units and labels respond to: `esegeta features`
 #   objectives: [{layer: model.1.submodule.0, unit: 3}, {label: liver}]
 #   size: [32, 32, 32]               # of a picture
 #   parametrisation: fourier         # voxels | multiscale | fourier | code
@@ -70,7 +70,7 @@ report: true                         # at the end one offline page: results/live
 #   layers: [model.0, model.1.submodule.0]
 #   channels: 8
 #   weights: true
-# examples:                          # what is typical, and what is not: `esegeta examples`
+# examples:                          # typical and untypical examples: `esegeta examples`
 #   of: supervoxel                   # case | slice | component | supervoxel
 #   layer: model.1.submodule.0
 #   prototypes: 5

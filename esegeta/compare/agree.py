@@ -10,7 +10,7 @@ from esegeta.errors import RunError
 from esegeta.report import PredictionFiles
 from esegeta.report.shapes import PredictionTold, read_told
 
-ABSENT = "not there"
+ABSENT = "missing"
 
 
 def require_same_scores(folders: Sequence[RunFolder]) -> None:
@@ -30,7 +30,7 @@ def require_same_scores(folders: Sequence[RunFolder]) -> None:
             f'score "{identity}" was computed with different parameters: {differing}; such '
             "values cannot share a table",
             hint=f"give it an id of its own in one run, as in `{{name: {name}, "
-            f"id: {identity}_2, ...}}`, and run that again, or compare the runs apart",
+            f"id: {identity}_2, ...}}`, and run that again, or compare each run alone",
         )
 
 
@@ -47,7 +47,7 @@ def require_same_targets(folders: Sequence[RunFolder]) -> None:
     for name, _, differing in _disagreements(folders, "targets", used):
         raise RunError(
             f'target "{name}" is not the same in all runs: {differing}',
-            hint="give it another `name` in one run and run that again, or compare the runs apart",
+            hint="give it another `name` in one run and run that again, or compare each run alone",
         )
 
 

@@ -281,7 +281,7 @@ def _states(folders: Sequence[RunFolder]) -> Iterator[str]:
             "incomplete": f"has failed tasks ({failed})",
             "failed": "failed",
         }.get(folder.state, f"is {folder.state}")
-        yield f"{folder.path} {what}; the values that are there ({len(folder.rows)}) are used"
+        yield f"{folder.path} {what}; its {len(folder.rows)} available values are used"
 
 
 def _versions(folders: Sequence[RunFolder]) -> Iterator[str]:

@@ -113,7 +113,7 @@ def _label_of(name: str, labels: Sequence[Path]) -> Path | None:
     if len(found) > 1:
         raise DataError(
             f'"{name}" has {len(found)} label maps: {found[0]} and {found[1]}',
-            hint="list the cases by hand, with the `label` that is meant",
+            hint="list the cases in the config, each with the right `label`",
         )
     return found[0] if found else None
 

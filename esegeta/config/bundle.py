@@ -186,7 +186,7 @@ def _transforms(
     if found is None:
         raise ModelError(
             f'{bundle.config}: has no section "{section}"',
-            hint="give data.preprocess in the config, which stands in for it",
+            hint="give data.preprocess in the config, which replaces it",
         )
     for item in _flat(found):
         if not isinstance(item, BundleComponent):
@@ -220,7 +220,7 @@ def _refuse(unmapped: list[str], bundle: Bundle, key: str) -> None:
 
 def _instead(section: str) -> str:
     key = next(key for key, name in INSTEAD.items() if name == section)
-    return f"give `{key}` in the config, which stands in for the bundle's {section}"
+    return f"give `{key}` in the config, which replaces the bundle's {section}"
 
 
 def _dimensions(bundle: Bundle) -> tuple[int, int]:
@@ -244,7 +244,7 @@ def _weights(bundle: Bundle, path: str) -> str | None:
         return f"{path.rstrip('/')}/models/{bundle.weights.name}"
     if bundle.script is None:
         raise ModelError(
-            f"{bundle.folder}: holds no weights: no models/model.pt and no models/model.ts",
+            f"{bundle.folder}: has no weights: neither models/model.pt nor models/model.ts",
             hint="nothing is downloaded: put the weights there, or name them: "
             "--set model.weights=FILE, or weights=FILE from Python",
         )

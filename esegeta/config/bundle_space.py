@@ -44,7 +44,7 @@ def take(
     """
     try:
         if steps.pads is not None:
-            raise UnmappedError("comes after SpatialPad, whose work windows do last of all")
+            raise UnmappedError("comes after SpatialPad, but windows pad after all other steps")
         if not part.is_monai or part.name not in TAKES:
             raise UnmappedError("is not known")
         if channels is not None and part.name not in INTENSITIES:
@@ -97,7 +97,7 @@ def _crop(steps: Steps, args: Args, channels: list[int] | None) -> None:
         args.get(key)
     select = args.get("select_fn")
     if select is not None and getattr(select, "__name__", "") != "is_positive":
-        raise UnmappedError("select_fn of its own")
+        raise UnmappedError("a custom select_fn")
     args.require(channel_indices=None, k_divisible=1)
     above = 0.0
     if steps.stage in (STEPS_BEFORE, STEPS_AFTER) and "crop" not in steps.keys:

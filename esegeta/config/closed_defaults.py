@@ -20,7 +20,7 @@ from esegeta.predict import probe_output
 LENGTHS: Mapping[int, int] = {2: 256, 3: 64}
 """Default length of a window, by its number of axes, where the training size is unknown."""
 
-HOW_TO_SAY = "--set inference.window=[96,96,96], or a config.yaml beside the file"
+HOW_TO_SAY = "--set inference.window=[96,96,96], or a config.yaml next to the file"
 
 GUESSED = (
     "the window is a guess: give the patch size that the network was trained with,",

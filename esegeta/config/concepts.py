@@ -92,19 +92,19 @@ class ConceptsKeys(Keys):
     def _enough_randoms(cls, value: int) -> int:
         if value < LEAST_RANDOMS:
             raise ValueError(
-                f"must be at least {LEAST_RANDOMS}: fewer random concepts do not tell how far "
-                "chance reaches"
+                f"must be at least {LEAST_RANDOMS}: with fewer random concepts the range of "
+                "chance is not known"
             )
         return value
 
     @model_validator(mode="after")
     def _something_to_test(self) -> ConceptsKeys:
         if not self.concepts and self.discover is None:
-            raise ValueError("name a concept in `concepts`, or let layers tell by `discover: true`")
+            raise ValueError("name a concept in `concepts`, or find some with `discover: true`")
         if self.permutations + 1 < 1 / self.level:
             raise ValueError(
-                f"permutations: no p below {1 / (self.permutations + 1):.2g} with "
-                f"{self.permutations} of them, and level is {self.level:g}"
+                f"permutations: with {self.permutations}, p cannot be below "
+                f"{1 / (self.permutations + 1):.2g}, but level is {self.level:g}"
             )
         return self
 

@@ -81,7 +81,7 @@ def read_table(path: Path) -> list[tuple[str, CaseKeys]]:
         if len(row) > len(header):
             raise DataError(
                 f"{place}: {len(row)} cells in a row of {len(header)} columns",
-                hint='put cells that hold the separator between quotes: "a,b"',
+                hint='put cells that contain the separator in quotes: "a,b"',
             )
         cells = {name: cell.strip() for name, cell in zip(header, row, strict=False)}
         found.append((place, _case_keys(dict(_values(cells, place)), place)))

@@ -104,7 +104,9 @@ class ConceptBlock(Keys):
             raise ValueError("mm: give the nearer distance first, such as [5, 15]")
         for start, stop in (box for boxes in (self.boxes or {}).values() for box in boxes):
             if len(start) != len(stop) or not all(map(int.__lt__, start, stop)):
-                raise ValueError("boxes: each is [first, one past the last] voxel, first below")
+                raise ValueError(
+                    "boxes: each is [first, one past the last] voxel, the first must be below"
+                )
         return self
 
     @property
@@ -215,7 +217,7 @@ def layer_names(value: Any) -> Any:
     if len(set(listed)) < len(listed):
         raise ValueError("a layer is named twice")
     if ALL_LAYERS in listed and len(listed) > 1:
-        raise ValueError("`all` stands by itself; leave it or the other names out")
+        raise ValueError("`all` cannot be combined with names; leave out one or the other")
     return ALL_LAYERS if listed == [ALL_LAYERS] else value
 
 
@@ -256,7 +258,7 @@ class DissectionKeys(Keys):
                 if name not in concepts:
                     raise ValueError(f'no concept "{name}"; {suggest(name, concepts)}')
                 if seen.get(name, category) != category or concepts[name].category:
-                    raise ValueError(f'concept "{name}" is given two categories')
+                    raise ValueError(f'concept "{name}" has two categories')
                 seen[name] = category
         return value
 

@@ -42,12 +42,12 @@ class FeatureObjectiveKeys(Keys):
         if self.unit is not None and self.direction is not None:
             raise ValueError("give `unit` or `direction`, not both")
         if self.concept is not None and not isinstance(self.direction, str):
-            raise ValueError("`concept` is one of a file; `direction` must name the file")
+            raise ValueError("`concept` names a vector in a file, so `direction` must be that file")
         is_one_map = self.label is not None or self.unit is not None or self.direction is not None
         if "at" in self.model_fields_set and not is_one_map:
             raise ValueError("`at` belongs to a unit, a direction or a label")
         if isinstance(self.at, tuple) and len(self.at) not in (2, 3):
-            raise ValueError("at: give `mean`, `centre`, or one index an axis, such as [3, 3, 3]")
+            raise ValueError("at: give `mean`, `centre`, or one index per axis, such as [3, 3, 3]")
         if isinstance(self.direction, list) and not any(self.direction):
             raise ValueError("direction: must not be all zero")
         if self.combine is not None and not self.combine:
@@ -219,7 +219,7 @@ class FeatureKeys(Keys):
             if key in given and self.start != start and not compared:
                 raise ValueError(f"`{key}` belongs to start: {start}, not start: {self.start}")
         if self.norm is not None and "clip" in given and self.clip:
-            raise ValueError("pictures of one `norm` are not clipped; leave out clip: true")
+            raise ValueError("pictures with a fixed `norm` are not clipped; leave out clip: true")
         if self.jitter_voxels >= min(self.size):
             raise ValueError(
                 f"jitter_voxels: {self.jitter_voxels} shifts a picture of {min(self.size)} voxels "

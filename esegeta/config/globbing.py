@@ -55,8 +55,8 @@ def _folders_below(tops: Sequence[Path], pattern: str) -> Iterator[Path]:
             seen.add((status.st_dev, status.st_ino))
             if len(seen) > MOST_FOLDERS:
                 raise DataError(
-                    f"{pattern!r} leads through more than {MOST_FOLDERS} folders",
-                    hint="begin it with the folder of the data set",
+                    f"{pattern!r} matches in more than {MOST_FOLDERS} folders",
+                    hint="start it with the folder of the data set",
                 )
             names[:] = sorted(name for name in names if not name.startswith("."))
             yield inside
@@ -72,4 +72,4 @@ def system_folder(path: Path) -> str:
 
 def _refuse_system(path: str, pattern: str) -> None:
     if system := system_folder(Path(path)):
-        raise DataError(f"{pattern!r} leads into {system}, which holds no images")
+        raise DataError(f"{pattern!r} searches {system}, which contains no images")

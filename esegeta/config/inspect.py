@@ -28,7 +28,7 @@ class InspectKeys(Keys):
             if len(set(self.channels)) < len(self.channels):
                 raise ValueError("channels: a channel is named twice")
             if "by" in self.model_fields_set:
-                raise ValueError("`by` selects channels, and these are named; leave it out")
+                raise ValueError("`by` selects channels, but `channels` names them; leave it out")
         if self.cases == []:
             raise ValueError("cases: name one, write `all`, or leave it out for the first")
         return self

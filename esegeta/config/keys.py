@@ -44,8 +44,8 @@ WITHOUT_INK = re.compile(
 
 
 NO_LETTERS = (
-    f'names of files are in "{sys.getfilesystemencoding()}" here, which lacks some of its letters; '
-    "set PYTHONUTF8=1"
+    f'file names are encoded as "{sys.getfilesystemencoding()}" here, which lacks some of its '
+    "letters; set PYTHONUTF8=1"
 )
 
 
@@ -86,7 +86,7 @@ def twins_in(names: Iterable[str]) -> str:
         if other != name:
             return (
                 f'"{other}" and "{name}" differ only in case or accents, and would be one file on '
-                "systems that do not tell them apart"
+                "systems that do not distinguish these"
             )
     return ""
 
@@ -113,7 +113,7 @@ def fault_of_name(value: str) -> str:
     if not can_be_written(value):
         return f"{value!a} cannot be part of a file name: {NO_LETTERS}"
     if len(value.encode()) > LONGEST_NAME:
-        return f'"{value[:40]}..." is too long for a name; {LONGEST_NAME} bytes are the most'
+        return f'"{value[:40]}..." is too long for a name; at most {LONGEST_NAME} bytes are allowed'
     return ""
 
 
@@ -123,7 +123,9 @@ def fault_of_part(value: str, what: str) -> str:
         return fault
     for key in FILE_NAME_KEYS:
         if key in value:
-            return f'"{value}" cannot be the name of a {what}: `{key}` tells parts of file names'
+            return (
+                f'"{value}" cannot be the name of a {what}: `{key}` separates parts of file names'
+            )
     if what == "target" and "#" in value:
         return f'"{value}" cannot be the name of a {what}: `#` numbers components'
     return ""

@@ -79,7 +79,7 @@ class _Loader(yaml.SafeLoader):
         if event.anchor not in self.anchors:
             return  # which the composer says itself
         if event.anchor not in self._sizes:
-            raise _refusal(f"*{event.anchor} stands within what it stands for", event)
+            raise _refusal(f"alias *{event.anchor} refers to a block that contains it", event)
         self._size += self._sizes[event.anchor]
         self._repeated += self._sizes[event.anchor]
         if self._repeated > MOST_REPEATED:
@@ -89,7 +89,7 @@ class _Loader(yaml.SafeLoader):
 
     def _require_shallow(self, level: int, event: Any) -> None:
         if level > MOST_LEVELS:
-            raise _refusal(f"more than {MOST_LEVELS} brackets or blocks within each other", event)
+            raise _refusal(f"brackets or blocks are nested more than {MOST_LEVELS} deep", event)
 
 
 def _refusal(problem: str, at: Any) -> yaml.MarkedYAMLError:
@@ -122,14 +122,14 @@ def _require_plain(node: yaml.Node, event: Any) -> None:
         shown = node.tag if kind == node.tag else f"!!{kind}"
         raise _refusal(f"the tag {shown} is not known; leave it out", event)
     if not isinstance(node, NODES.get(kind, yaml.ScalarNode)):
-        raise _refusal(f"the value is not what its tag !!{kind} says", event)
+        raise _refusal(f"the value does not match its tag !!{kind}", event)
     if not isinstance(node, yaml.ScalarNode) or kind == "str":
         return
     forms = [form for first in _FORMS.values() for tag, form in first if tag == node.tag]
     if not forms[0].match(node.value):
-        raise _refusal(f'"{node.value[:60]}" is not what its tag !!{kind} says', event)
+        raise _refusal(f'"{node.value[:60]}" does not match its tag !!{kind}', event)
     if kind in ("int", "float") and len(node.value) > MOST_DIGITS:
-        raise _refusal(f"a number of {len(node.value)} digits is more than any key takes", event)
+        raise _refusal(f"a number with {len(node.value)} digits is too large for any key", event)
 
 
 def _construct_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
@@ -205,7 +205,7 @@ def read_yaml(path: Path) -> Document:
             data = stream.read(MOST_BYTES + 1)
         if len(data) > MOST_BYTES:
             raise ConfigError(
-                f"{path}: a config has at most {MOST_BYTES >> 20} MiB",
+                f"{path}: a config may have at most {MOST_BYTES >> 20} MiB",
                 hint="name cases by a glob, a folder or a datalist",
             )
         text = data.decode("utf-8")
@@ -229,7 +229,7 @@ def _loading(text: str) -> Iterator[_Loader]:
     try:
         yield loader
     except (ValueError, OverflowError) as error:
-        told = "a character or a version with a number that is too large"
+        told = "the number of a character or a version is too large"
         raise yaml.MarkedYAMLError(problem=told, problem_mark=loader.get_mark()) from error
     finally:
         loader.dispose()

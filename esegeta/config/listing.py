@@ -99,7 +99,7 @@ def images_of_folder(folder: Path, channels: Sequence[str]) -> tuple[tuple[Path,
     if len(channels) < 2:
         names = some_of(path.name for path in images)
         raise DataError(
-            f"{folder}: holds {len(images)} images: {names}; nothing says which are channels",
+            f"{folder}: holds {len(images)} images: {names}; it is not known which are channels",
             hint="name the channels as the files end: channels: [t1, t2]",
         )
     return tuple(_of_channel(images, channel, folder) for channel in channels), label
@@ -118,7 +118,7 @@ def _of_channel(images: Sequence[Path], channel: str, folder: Path) -> Path:
     names_there = [image_stem(path.name) for path in images]
     raise DataError(
         f'{folder}: no image of channel "{channel}"; it holds {some_of(names_there)}',
-        hint=f"names of files end with that of their channel, as in case_{channel}.nii.gz; "
+        hint=f"file names must end with the name of the channel, as in case_{channel}.nii.gz; "
         f"{suggest(channel, [_last_word(name) for name in names_there])}",
     )
 

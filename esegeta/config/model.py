@@ -117,9 +117,9 @@ class ModelKeys(Keys):
             raise ValueError(f"kind: {self.kind} needs `{kind.needs}`, {kind.meaning}")
         if self.is_pickled and self.trust is None:
             raise ValueError(
-                "a pickled network is code, which could do anything as it is loaded, so it was "
-                "not; where you trust whoever made the file, write `trust: pickle`, or else give "
-                "`class` and `weights`"
+                "a pickled network is code, which could do anything when it is loaded, so it was "
+                "not loaded; if you trust whoever made the file, write `trust: pickle`, otherwise "
+                "give `class` and `weights`"
             )
         if self.allow_download and self.kind not in ("monai", "module"):
             raise ValueError("`allow_download` belongs to kind: monai or module")

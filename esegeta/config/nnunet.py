@@ -42,7 +42,7 @@ def with_nnunet_keys(document: Document) -> Document:
     if not isinstance(path, str) or not path:
         raise ConfigError(
             f"{document.place(('model',))}: model.path: missing; kind: nnunet needs the folder "
-            "that training left, with dataset.json and plans.json"
+            "that training wrote, with dataset.json and plans.json"
         )
     choice = _choice(document, model)
     try:
@@ -129,7 +129,7 @@ def _choice(document: Document, model: Mapping[str, Any]) -> dict[str, Any]:
                 hint="write folds: [0, 1], one number, or all",
             )
     if not listed:
-        raise ConfigError(f"{document.place(('model', 'folds'))}: model.folds: names no fold")
+        raise ConfigError(f"{document.place(('model', 'folds'))}: model.folds: no fold is listed")
     for fold in listed:
         if listed.count(fold) > 1:
             raise ConfigError(
@@ -188,7 +188,7 @@ def _channels(results: NnunetResults) -> list[str]:
         raise ModelError(
             f"{where}: names {len(named)} channels ({', '.join(map(str, named.values()))}), and "
             f"plans.json normalises {len(schemes)} ({', '.join(map(str, schemes))})",
-            hint="are both files of one training?",
+            hint="are both files from the same training?",
         )
     try:
         return [str(named[key]) for key in sorted(named, key=int)]

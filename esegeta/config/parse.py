@@ -168,7 +168,7 @@ def overridden(document: Document, override: str) -> Document:
         for part in re.sub(r"\[([0-9]+)\]", r".\1", key).split(".")
     ]
     if len(parts) > MOST_LEVELS:
-        raise ConfigError(f"--set: a key of {len(parts)} parts is more than any block holds")
+        raise ConfigError(f"--set: the key has too many parts ({len(parts)})")
     place: Any = document.content
     path: Path_ = ()
     blamed: Path_ = ()
@@ -183,7 +183,7 @@ def overridden(document: Document, override: str) -> Document:
                 place[part] = {}
                 blamed = blamed or (*path, str(part))
         else:
-            raise ConfigError(f'--set: "{key}" leads nowhere at "{part}"')
+            raise ConfigError(f'--set: "{key}": there is no key "{part}"')
         path = (*path, part if isinstance(place, list) else str(part))
         if following is None:
             place[part] = parse_value(text, path, option)

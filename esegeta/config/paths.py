@@ -31,13 +31,15 @@ def as_path(text: str) -> Path:
         user = text.partition("/")[0]
         raise DataError(
             f'{text}: there is no user "{user.removeprefix("~")}" here',
-            hint="write the folder itself in place of ~",
+            hint="write the folder itself instead of ~",
         ) from error
     longest = max(map(num_bytes, path.parts), default=0)
     if longest > LONGEST_PART or num_bytes(str(path)) > LONGEST_PATH:
-        what = f"a name of {longest}" if longest > LONGEST_PART else f"{num_bytes(str(path))}"
+        what = (
+            f"a name has {longest}" if longest > LONGEST_PART else f"it has {num_bytes(str(path))}"
+        )
         most = LONGEST_PART if longest > LONGEST_PART else LONGEST_PATH
-        raise DataError(f"{text[:60]}...: {what} bytes is more than the {most} of any path")
+        raise DataError(f"{text[:60]}...: {what} bytes, but at most {most} are allowed")
     return path
 
 
@@ -56,7 +58,7 @@ def is_there(path: Path) -> bool:
         return path.exists()
     except OSError as error:
         raise DataError(
-            f"{str(path)[:200]}: cannot be looked at ({error.strerror})",
+            f"{str(path)[:200]}: cannot be accessed ({error.strerror})",
             hint="check the path, and the permissions of its folders",
         ) from error
 
@@ -77,8 +79,8 @@ def find_beside(text: str, folder: Path) -> Path:
     if ".." in beside.parts and not _is_same(beside, tidy):
         if is_there(beside) and is_there(tidy):
             raise DataError(
-                f"{text}: could be {tidy} or {beside.resolve()}, for the way to it leads through a "
-                "linked folder",
+                f"{text}: could be {tidy} or {beside.resolve()}, because the path goes through a "
+                "symbolic link",
                 hint="give the path from the root",
             )
         tidy = tidy if is_there(tidy) else beside

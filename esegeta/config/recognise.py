@@ -69,7 +69,7 @@ def recognise(path: Path) -> Recognised:
     path = as_path(str(path))
     if path.exists() and not path.is_dir() and not path.is_file():
         raise ModelError(
-            f"{path}: a device or a pipe, and no network", hint="name a file or a folder"
+            f"{path}: is a device or a pipe, not a network", hint="name a file or a folder"
         )
     if not path.exists():
         beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
@@ -147,7 +147,7 @@ def _weights(path: Path) -> Recognised:
     beside = _config_beside(path)
     if beside is None:
         raise ModelError(
-            f"{path}: holds weights, and nothing beside it says of which network",
+            f"{path}: holds weights, and nothing next to it says which network they belong to",
             hint=f"write {path.parent / 'config.yaml'} with its `model`, `labels` and `inference` "
             "(`esegeta init` writes one to start from); a whole network in a pickle is code: there "
             "`kind: module`, `path` and `trust: pickle`",
@@ -190,8 +190,8 @@ def _config(path: Path) -> Recognised:
     module = str(model.get("class") or "").partition(":")[0].partition(".")[0]
     if module and ((path.parent / f"{module}.py").exists() or (path.parent / module).is_dir()):
         raise ConfigError(
-            f"{document.place(('model', 'class'))}: the class of kind: module lies beside the "
-            "config, and is looked for beside the config that runs",
+            f"{document.place(('model', 'class'))}: the class of kind: module is next to this "
+            "config, but it is looked for next to the config that runs",
             hint=f"give {path} targets and methods, and run it: esegeta run {path}",
         )
     data = content.get("data")

@@ -234,10 +234,10 @@ class Config(LabelKeys):
                 raise ValueError(f"{one} is listed twice")
         if SCORES_ALONE in value:
             if len(value) > 1:
-                raise ValueError("scores stands alone: it says that no maps are written")
+                raise ValueError("scores must be the only entry: it means that no maps are written")
         elif "nifti" not in value:
             raise ValueError(
-                "it must hold nifti, which tables and figures are made from; or scores alone, "
+                "it must contain nifti, from which tables and figures are made; or scores alone, "
                 "for no maps"
             )
         return value

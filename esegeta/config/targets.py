@@ -110,7 +110,9 @@ class TargetKeys(Keys):
             if self.over == region and getattr(self, region) is None:
                 raise ValueError(f"over: {region} needs the key `{region}`")
         if self.box is not None and not all(a < b for a, b in zip(*self.box, strict=False)):
-            raise ValueError("`box` is [first, one past the last]: each start below its stop")
+            raise ValueError(
+                "`box` is [first, one past the last]: each start must be below its stop"
+            )
         if self.of in WHOLE_MAP:
             for key, usual in (("reduce", "sum"), ("mask", "frozen")):
                 if getattr(self, key) != usual:
@@ -149,7 +151,7 @@ class TargetKeys(Keys):
         if self.label is None and self.over not in LABELLESS:
             raise ValueError(f"of: unit over: {self.over} needs a `label`, for the region")
         if self.mask == "live":
-            raise ValueError("of: unit has no mask: live; its region stays where it is")
+            raise ValueError("of: unit cannot have mask: live; its region never changes")
 
     @property
     def shown_name(self) -> str:

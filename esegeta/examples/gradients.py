@@ -205,7 +205,7 @@ def _require_same_size(logits: Tensor | None, image: Batch) -> Logits:
         found = "no tensor" if logits is None else f"logits of {list(logits.shape[2:])}"
         raise ModelError(
             f"the network turns a window of {list(image.shape[2:])} into {found}, "
-            "which no ground truth lies on",
+            "which does not fit the ground truth",
             hint="influence needs a network that keeps the shape of the window",
         )
     return logits

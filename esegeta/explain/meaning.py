@@ -185,9 +185,9 @@ LAYER_SLOPE_TIMES_ACTIVATION = Meaning(
 )
 CLASS_ACTIVATION = replace(
     LAYER_SLOPE_TIMES_ACTIVATION,
-    sign="never negative: how far the layer's activations there speak for the target",
-    legend="how far the layer speaks for the target",
-    above=f"the stronger the colour, the more what the layer sees there speaks for {SCORE}",
+    sign="never negative: how much the layer's activations there support the target",
+    legend="how much the layer supports the target",
+    above=f"the stronger the colour, the more the layer's activation there supports {SCORE}",
     below="",
     is_signed=False,
 )
@@ -203,9 +203,9 @@ SEEN_THROUGH_ACTIVATION = replace(
 GUIDED_ACTIVATION = replace(
     LAYER_SLOPE_TIMES_ACTIVATION,
     unit="({target} / input unit) * ({target} / position)",
-    sign="positive: a brighter voxel raises what raises the target, where the layer speaks for it",
-    legend="positive: a brighter voxel raises the target, where the layer speaks for it",
-    above=f"a brighter voxel raises what raises {SCORE}, where the layer speaks for it",
+    sign="positive: a brighter voxel raises what raises the target, where the layer supports it",
+    legend="positive: a brighter voxel raises the target, where the layer supports it",
+    above=f"a brighter voxel raises what raises {SCORE}, where the layer supports it",
     below="a darker voxel does",
 )
 INFLUENCE = Meaning(
@@ -219,9 +219,9 @@ INFLUENCE = Meaning(
 SIGNAL = Meaning(
     "signal",
     "input unit",
-    "positive: bright in the signal that the target answers to; negative: dark in it",
-    "positive: bright in the signal that the target answers to",
-    f"bright in the signal that {SCORE} answers to",
+    "positive: bright in the signal that the target responds to; negative: dark in it",
+    "positive: bright in the signal that the target responds to",
+    f"bright in the signal that {SCORE} responds to",
     "dark in it",
 )
 PROBABILITY = Meaning(
@@ -243,21 +243,21 @@ CONTRAST = replace(
 KEPT = Meaning(
     "mask",
     "mask",
-    "a mask in 0..1: what is kept, for it suffices for the target",
+    "a mask in 0..1: what is kept, which is enough for the target",
     "a mask: what is kept",
     f"what is coloured is enough to keep {SCORE} up",
     is_signed=False,
 )
 DELETED = replace(
     KEPT,
-    sign="a mask in 0..1: what is deleted, for the target falls without it",
+    sign="a mask in 0..1: what is deleted, without which the target falls",
     legend="a mask: what is deleted",
     above=f"without what is coloured {SCORE} falls",
 )
 ACTIVATION = Meaning(
     "activation",
     "activation",
-    "the layer's activation with its own sign; the target plays no part",
+    "the layer's activation with its own sign; it does not depend on the target",
     "the layer's activation; says nothing about the target",
     f"the layer is active above zero; says nothing about {SCORE}",
     "below zero",
@@ -265,7 +265,7 @@ ACTIVATION = Meaning(
 NOISE = Meaning(
     "null",
     "noise",
-    "noise: neither sign nor size says anything of the target",
+    "noise: neither sign nor size says anything about the target",
     "noise: says nothing about the target",
     f"noise above zero; says nothing about {SCORE}",
     "noise below zero",

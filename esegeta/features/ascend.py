@@ -135,7 +135,7 @@ def ascend(
     if recipe.steps and not bool(steepest):
         raise ModelError(
             f"no slope of {objective.describe()} reaches the picture in any of {recipe.steps} "
-            "steps: it is silent there, or does not depend on the input",
+            "steps: its activation is zero there, or does not depend on the input",
             hint="start from noise, from a case or from a class mean, or name another unit",
         )
     with torch.no_grad():

@@ -178,9 +178,9 @@ class DirectionObjective(PictureObjective):
         output = seen[self.layer]
         if output.shape[1] != len(self.direction):
             raise LayerError(
-                f'layer "{self.layer}" has {output.shape[1]} units, and the direction '
-                f"{len(self.direction)} numbers",
-                hint="give one number a unit, in the order of the units",
+                f'layer "{self.layer}" has {output.shape[1]} units, but the direction '
+                f"has {len(self.direction)} numbers",
+                hint="give one number per unit, in the order of the units",
             )
         direction = (self.direction / self.direction.norm()).to(output)
         along = torch.tensordot(output, direction, dims=([1], [0]))
@@ -271,7 +271,7 @@ def taken_at(maps: Float[Tensor, "B *S"], at: At, where: str) -> Scalars:
     if len(place) != len(shape) or not all(0 <= p < n for p, n in zip(place, shape, strict=True)):
         raise LayerError(
             f"{where} has no position {list(place)}; its map is {list(shape)}",
-            hint="give one index an axis, from 0",
+            hint="give one index per axis, from 0",
         )
     for index in place:
         maps = maps[:, index]

@@ -49,8 +49,8 @@ def _refuse_connection(event: str, arguments: tuple[Any, ...]) -> None:
     where = next((str(one) for one in arguments if isinstance(one, (str, tuple))), "")
     raise ModelError(
         f"building the network would fetch something from {where[:200]}",
-        hint="a config opens no connection: name a file of `weights`, with pretrained: false, or "
-        "write `allow_download: true` beside `network`",
+        hint="a config must not open connections: name a file of `weights`, with pretrained: "
+        "false, or write `allow_download: true` next to `network`",
     )
 
 

@@ -61,7 +61,7 @@ class Capability:
 
     def words(self) -> str:
         """Return all of this on one line, as `validate` prints it."""
-        window = "any the network takes"
+        window = "any size the network takes"
         if self.fixed_shape is not None and any(self.fixed_shape):
             window = " x ".join("any" if n is None else str(n) for n in self.fixed_shape)
         parts = {
@@ -99,7 +99,7 @@ class Capability:
         """
         if not self.retrainable:
             raise ModelError(
-                f"{what} builds the network anew with other weights, and {self.what} is read from "
+                f"{what} builds the network again with other weights, but {self.what} is read from "
                 "its file as a whole",
                 hint="build it from its class, with kind: monai or kind: module and `class`",
             )

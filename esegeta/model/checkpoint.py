@@ -27,12 +27,12 @@ WHAT_IT_IS: Mapping[ArchiveKind, str] = {
     "torchscript": "a TorchScript network",
     "export": "an exported program of torch.export",
     "pickle": "a checkpoint of torch.save",
-    "other": "none of PyTorch's files",
+    "other": "another kind of file",
 }
 WHAT_TO_DO: Mapping[ArchiveKind, str] = {
     "torchscript": "use model: {kind: torchscript, path: ...}",
     "export": "use model: {kind: export, path: ...}",
-    "pickle": "weights belong to `weights`, beside kind: monai or module; a whole pickled network "
+    "pickle": "weights belong to `weights`, with kind: monai or module; a whole pickled network "
     "takes model: {kind: module, path: ..., trust: pickle}",
     "other": "check the path",
 }
@@ -168,14 +168,14 @@ def _read_torch(path: Path) -> Any:
             raise WeightsError(
                 f"{path}: holds a pickled network ({network}), which is code and not plain "
                 f"weights; it was not loaded ({reason_of(error)})",
-                hint="where you trust it, load it with its code and save "
+                hint="if you trust it, load it with its code and save "
                 "torch.save(network.state_dict(), path); model.kind: module names its class, or "
                 "takes the file as it is, with `path` and `trust: pickle`",
             ) from error
         raise WeightsError(
             f"{path}: is a pickle that is not plain weights, or is damaged; loading it could run "
             f"code, so it was not loaded ({reason_of(error)})",
-            hint="where you trust it, save torch.save(network.state_dict(), path) and use that",
+            hint="if you trust it, save torch.save(network.state_dict(), path) and use that",
         ) from error
 
 

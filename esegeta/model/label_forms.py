@@ -131,8 +131,8 @@ def read_order(
         else:
             raise ConfigError(
                 f"region_order: {entry!r} is not the name of a label",
-                hint="list the labels in painting order, such as [whole, core]; integers stand "
-                "alone, one per label",
+                hint="list the labels in painting order, such as [whole, core]; integers are "
+                "listed without names, one per label",
             )
         _require_label(name, regions)
         if name in order:

@@ -94,9 +94,10 @@ def foreign_integers(label_map: LabelMap, labels: Labels, where: str) -> list[in
 
 def foreign_note(foreign: Sequence[int], where: str) -> str:
     """Return what to say about integers of a ground truth that belong to no label."""
-    is_none = "is not an integer" if len(foreign) == 1 else "are not integers"
+    belongs = "belongs" if len(foreign) == 1 else "belong"
+    counts = "counts" if len(foreign) == 1 else "count"
     found = f"{where}: {_listed(foreign)} in the label map"
-    return f"{found} {is_none} of any label, and counted as background"
+    return f"{found} {belongs} to no label, and {counts} as background"
 
 
 def present_integers(label_map: LabelMap) -> list[int]:

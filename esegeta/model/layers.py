@@ -132,7 +132,7 @@ class LayerRun:
         if self.tensor is None:
             raise LayerError(
                 f'layer "{self.name}" returns {describe_output(self.output)}, not a tensor',
-                hint="name a layer inside it, or one behind it",
+                hint="name a layer inside it, or one after it",
             )
         return self.tensor
 

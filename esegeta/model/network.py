@@ -89,7 +89,7 @@ def _without_fetching(make: Make, name: str, args: Mapping[str, Any]) -> Mapping
     if asked:
         raise ModelError(
             f"{name}: args.{asked[0]} would fetch weights from a network",
-            hint="name a file of `weights` instead, or write `allow_download: true` beside it",
+            hint="name a file of `weights` instead, or write `allow_download: true` next to it",
         )
     known = inspect.signature(make).parameters
     usual = {key: False for key in FETCHED if key in known and known[key].default is True}

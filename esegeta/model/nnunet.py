@@ -56,8 +56,8 @@ def _network_class(class_path: str) -> type:
     if importlib.util.find_spec(PACKAGE) is None:
         raise ModelError(
             f'kind: nnunet needs the package "{PACKAGE}", which is not installed',
-            hint=f'pip install "{PACKAGE}<0.4"; from 0.4 on it asks for timm, and that for a '
-            "torchvision which may replace your torch",
+            hint=f'pip install "{PACKAGE}<0.4"; from 0.4 on it requires timm, which requires a '
+            "torchvision that may replace your torch",
         )
     module_path, _, name = class_path.rpartition(".")
     found = _member(module_path, name) if _is_inside(module_path, PACKAGE) else None
@@ -67,7 +67,7 @@ def _network_class(class_path: str) -> type:
     if name not in known:
         raise ModelError(
             f'plans.json: network class "{class_path}" is not one of {PACKAGE}',
-            hint=f"{suggest(name, known)} A class of your own is model.kind: module",
+            hint=f"{suggest(name, known)} For a class of your own, use model.kind: module",
         )
     return known[name]
 
@@ -104,7 +104,7 @@ def _class_of(key: str, value: Any) -> Any:
         raise ModelError(
             f'plans.json: arch_kwargs.{key}: "{value}" is not a class of '
             f"{' or '.join(BUILDING_BLOCKS)}",
-            hint="a network with parts of your own is model.kind: module",
+            hint="for a network with parts of your own, use model.kind: module",
         )
     return found
 

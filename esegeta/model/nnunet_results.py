@@ -102,7 +102,7 @@ def _find_folder(path: Path, configuration: str | None) -> Path:
         raise ModelError(f"{path}: no such folder", hint=_suggest_files(path.name, beside))
     if not path.is_dir():
         raise ModelError(
-            f"{path}: is a file; kind: nnunet reads the folder that training left",
+            f"{path}: is a file; kind: nnunet reads the folder that training wrote",
             hint=f"name the folder with {' and '.join(FILES)}",
         )
     if path.name.startswith("fold_") and _is_results(path.parent):
@@ -153,7 +153,7 @@ def _read_json(path: Path) -> Mapping[str, Any]:
     except FileNotFoundError as error:
         raise ModelError(
             f"{path}: is missing",
-            hint=f"nnU-Net's training leaves {' and '.join(FILES)} beside its folds; copy them too",
+            hint=f"nnU-Net's training writes {' and '.join(FILES)} next to the folds; copy both",
         ) from error
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read as JSON ({error})") from error
@@ -169,7 +169,7 @@ def _find_checkpoints(
     if not there:
         raise ResultsKeyError(
             f"{folder}: holds no fold",
-            hint=f"its weights lie in fold_0/{FINAL} and so on",
+            hint=f"its weights should be in fold_0/{FINAL} and so on",
             key="folds",
         )
     if folds == "all":
@@ -240,9 +240,9 @@ def _refuse_cascade(configuration: Mapping[str, Any], name: str, folder: Path) -
     previous = configuration.get("previous_stage")
     if previous:
         raise ResultsKeyError(
-            f'{folder}: configuration "{name}" is the second stage of a cascade: beside the image '
-            f'it takes the segmentation of "{previous}", one channel a label, which esegeta does '
-            "not compute",
+            f'{folder}: configuration "{name}" is the second stage of a cascade: besides the image '
+            f'it takes the segmentation of "{previous}", one channel per label, which esegeta '
+            "does not compute",
             hint=f"explain configuration {previous}, or 3d_fullres",
             key="configuration",
         )

@@ -33,7 +33,7 @@ def load_pickled_network(path: Path, folder: Path) -> nn.Module:
     except ModuleNotFoundError as error:
         raise ModelError(
             f"{path}: the network needs the module {error.name}, which was not found",
-            hint=f"put it beside the config ({folder}) or install it",
+            hint=f"put it next to the config ({folder}) or install it",
         ) from error
     except Exception as error:  # whatever the pickle's own code raises
         raise ModelError(
@@ -42,6 +42,6 @@ def load_pickled_network(path: Path, folder: Path) -> nn.Module:
     if not isinstance(network, nn.Module):
         raise ModelError(
             f"{path}: holds a {type(network).__name__}, not a network",
-            hint="weights alone belong to `weights`, beside `class` or kind: monai",
+            hint="weights alone belong to `weights`, with `class` or kind: monai",
         )
     return network

@@ -30,7 +30,7 @@ def is_shaped(value: Any, wanted: Tensor) -> bool:
 def shown_form(value: Any) -> str:
     """Return the shape of a tensor in words, or what stands in the place of one."""
     if not isinstance(value, Tensor):
-        return f"no tensor but {type(value).__name__}"
+        return f"not a tensor but {type(value).__name__}"
     return "a nested tensor" if value.is_nested else str(tuple(value.shape))
 
 

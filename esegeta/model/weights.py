@@ -88,12 +88,12 @@ class LoadedWeights:
         ]
         notes = []
         if parts:
-            notes.append(f"taken off the weights: {', '.join(parts)}")
+            notes.append(f"removed from the weights: {', '.join(parts)}")
         if self.others:
             also = ", ".join(f'"{name}"' for name in self.others)
             taken = f'"{self.key}"' if self.key else "the outermost one"
             notes.append(
-                f"several weights fit: {taken} was taken, and not {also}; choose with weights_key"
+                f"several weights fit: {taken} was used, not {also}; choose with weights_key"
             )
         return tuple(notes)
 
@@ -259,8 +259,8 @@ def _misfit(path: Path, fit: _Fit, expected: Mapping[str, Tensor]) -> WeightsErr
     if inside:
         others = [own for own in fit.state if not is_in(f"{fit.name}.{own}".lstrip("."), inside)]
         return WeightsError(
-            f'{path}: all weights of the network lie under "{inside}", and beside them there are '
-            f"others: {some_of(others)}",
+            f'{path}: all weights of the network are under "{inside}", but there are also others: '
+            f"{some_of(others)}",
             hint=f'choose those that fit with weights_key: "{inside}"',
         )
     without = f" without {', '.join(fit.prefixes)}" if fit.prefixes else ""
@@ -294,7 +294,7 @@ def _require_plain_numbers(path: Path, fit: _Fit, expected: Mapping[str, Tensor]
     ]
     if infinite:
         raise WeightsError(
-            f"{path}: the weights hold what is not a finite number: {some_of(infinite)}",
+            f"{path}: the weights contain numbers that are not finite: {some_of(infinite)}",
             hint="take a checkpoint from before the training diverged",
         )
 

@@ -32,7 +32,7 @@ MOST_LETTERS = 20
 PATTERNS = ("-", "--", "-.", ":")
 """Taken in turn once the colours are used up, and by null competitors."""
 
-NULLS_IN_WORDS = "grey, dashed: null competitors, which know nothing of the target"
+NULLS_IN_WORDS = "grey, dashed: null competitors, which do not depend on the target"
 
 CUMULATIVE = "halo_cumulative"
 WHOLE = 0.995

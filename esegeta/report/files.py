@@ -305,5 +305,5 @@ def read_record(root: Path) -> dict[str, Any]:
         )
     record = require_told(path, RunTold)
     if record.get("command") == PREDICT:
-        raise RunError(f"{root}: holds predictions and no maps", hint="`esegeta run` makes maps")
+        raise RunError(f"{root}: contains predictions but no maps", hint="`esegeta run` makes maps")
     return record

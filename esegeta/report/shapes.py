@@ -302,7 +302,7 @@ def misfit(content: object, shape: type[Told]) -> str | None:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])
-        return f"`{place}` is not what belongs there ({first['msg'].lower()})"
+        return f"`{place}` is not as expected ({first['msg'].lower()})"
     return None
 
 
@@ -329,7 +329,7 @@ def foreign_in(path: Path, shape: type[Told]) -> str | None:
     if not path.is_file():
         return None
     problem = _read(path, shape)[1]
-    return None if problem is None else f"{path}: passed over: {problem}"
+    return None if problem is None else f"{path}: skipped: {problem}"
 
 
 def _read(path: Path, shape: type[Told]) -> tuple[dict[str, Any] | None, str | None]:

@@ -26,11 +26,11 @@ BESIDE_INCHES = 0.055
 
 EDGE_COLOUR = "#8a8a8a"
 EDGE_IN_WORDS = (
-    "An arrow says: with the units of the box at its tail switched off, the units of the box at "
-    "its head change, and where they change is where those at the tail were active. The wider, the "
-    "more the one tells of the other (weight, 0 to 1); a path is as strong as the product of its "
-    "weights. An arrow past a column leaves that layer out, as a skip connection does. Numbers in "
-    "brackets: units of the layer."
+    "An arrow means: when the units of the box at its tail are switched off, the units of the box "
+    "at its head change, and they change where those at the tail were active. The wider the arrow, "
+    "the more the one tells about the other (weight, 0 to 1); the strength of a path is the "
+    "product of its weights. An arrow past a column skips that layer, as a skip connection does. "
+    "Numbers in brackets: units of the layer."
 )
 NODE_POINTS, LAYER_POINTS, LEGEND_POINTS, TITLE_POINTS = 7, 7, 8, 10
 LINE_INCHES = 0.019
@@ -133,7 +133,7 @@ def _trail_text(label: str, found: Sequence[Trail]) -> str:
     return (
         f"strongest path to {label}: {found[0].words}  (strength {found[0].strength:.2g})"
         if found
-        else f"{label}: no trail"
+        else f"{label}: no path"
     )
 
 

@@ -124,7 +124,7 @@ class ScoreContext:
         """
         if attribution.explainer is None:
             raise MapError(
-                f"{attribution.method}: the map does not know how it was made",
+                f"{attribution.method}: the map does not record how it was made",
                 hint="pass a ScoreContext(predictor, explainer)",
             )
         return cls(attribution.target.scene.predictor, attribution.explainer)

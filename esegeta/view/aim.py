@@ -26,8 +26,8 @@ UNFIT = re.compile(r"[^\w.]+|_")
 """Characters left out of a target's name: those that file names should not hold, or separators."""
 
 ERRORS = {
-    "false_positive": "Why {label} in part {rank} of what is none?",
-    "false_negative": "Why not {label} in part {rank} of what is missed?",
+    "false_positive": "Why is false-positive region {rank} predicted as {label}?",
+    "false_negative": "Why is false-negative region {rank} not predicted as {label}?",
 }
 """Regions of errors, and the questions about them."""
 
@@ -88,7 +88,7 @@ class Aimer:
         source = volume.source.grid
         index = tuple(round(value) for value in source.to_index(question.place_mm))
         if not _within(index, source.shape):
-            raise TargetError("the place lies outside of the image")
+            raise TargetError("this place is outside the image")
         exact = volume.grid.to_index(source.to_mm(index))
         voxel = tuple(round(value) for value in exact)
         inside = volume.inside
@@ -138,16 +138,16 @@ class Aimer:
         rank = int(self.scene.components(label)[voxel])
         if not rank:
             raise TargetError(
-                f'"{label}" is not predicted at this voxel, which is in no component of it',
+                f'"{label}" is not predicted at this voxel, so the voxel is in no component of it',
                 hint="click on the segmentation, or ask about the voxel",
             )
-        words = f"Why {label} in component {rank} of its prediction, the largest being 1?"
+        words = f"Why {label} in component {rank} of its prediction (1 is the largest)?"
         return f"component-{rank}", words, Component(rank)
 
     def _error(self, label: str, voxel: tuple[int, ...]) -> Found:
         if self.scene.truth is None:
             raise TargetError(
-                "errors are known where there is a ground truth, and the case has none",
+                "errors can only be found with a ground truth, and the case has none",
                 hint="give the case a `label:` file",
             )
         for kind, why in ERRORS.items():
@@ -159,7 +159,8 @@ class Aimer:
                 words = why.format(label=label, rank=rank)
                 return f"{kind.replace('_', '-')}-{rank}", words, Roi(mask, origin)
         raise TargetError(
-            f'the prediction of "{label}" is right at this voxel', hint="click on an error of it"
+            f'the prediction of "{label}" is correct at this voxel',
+            hint="click on a voxel that is wrongly predicted",
         )
 
     def _errors(self, kind: str, label: str) -> LabelMap:

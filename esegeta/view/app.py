@@ -82,7 +82,7 @@ class _Server:
     def volume(self, request: Request) -> Response:
         content = self._session.volume(request.path_params["name"])
         if content is None:
-            raise HTTPException(404, "the map is not held any more; ask for it again")
+            raise HTTPException(404, "the map is no longer available; ask for it again")
         return Response(content, media_type="application/octet-stream")
 
     async def explain(self, request: Request) -> Response:
@@ -109,7 +109,7 @@ class _Server:
         identity = body.get("answer") if isinstance(body, dict) else None
         answer = self._session.answers.find(str(identity))
         if answer is None:
-            raise HTTPException(404, "the map is not held any more; ask for it again")
+            raise HTTPException(404, "the map is no longer available; ask for it again")
         return await run_in_threadpool(self._keep, answer)
 
     def _keep(self, answer: Answer) -> Response:
@@ -162,7 +162,7 @@ async def _body(request: Request) -> object:
     try:
         found: object = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise HTTPException(400, "no JSON") from error
+        raise HTTPException(400, "not JSON") from error
     return found
 
 

@@ -77,7 +77,7 @@ class Guard:
             return "Host: this server answers to 127.0.0.1 only"
         origins = {f"http://{host}" for host in self._hosts}
         if any(origin not in origins for origin in _values(scope, b"origin")):
-            return "Origin: requests of other pages are refused"
+            return "Origin: requests from other pages are refused"
         given = _values(scope, TOKEN_HEADER)
         given += parse_qs(scope["query_string"].decode("latin-1")).get("token", [])
         if len(given) != 1 or not hmac.compare_digest(given[0].encode(), self.token.encode()):

@@ -41,7 +41,7 @@ def serve(
             server = uvicorn.Server(settings(create_app(session, jobs, port=number, token=token)))
             address = f"http://{HOST}:{number}/?token={token}"
             say(f"open {address}")
-            say("only this machine can, and only with the token; Ctrl-C ends it")
+            say("only from this machine, and only with the token; Ctrl-C ends it")
             if shown:
                 webbrowser.open(address)
             server.run(sockets=[listening])
@@ -88,7 +88,7 @@ def bound(port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         listening.close()
         raise OutputError(
-            f"--port: {port} cannot be taken ({getattr(error, 'strerror', None) or error})",
-            hint="choose another, or leave it out for any that is free",
+            f"--port: {port} cannot be used ({getattr(error, 'strerror', None) or error})",
+            hint="choose another, or leave it out to take any free port",
         ) from error
     return listening

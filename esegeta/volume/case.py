@@ -86,8 +86,8 @@ def check_case(case: Case, reading: Reading) -> Grid:
             f"{', '.join(str(path) for path in case.images)}, "
             f"but the network takes {reading.num_channels}",
             hint="list one image per channel: image: [t1.nii.gz, t2.nii.gz]; channels that are not "
-            "the last axis of a 4D array are named by `data: {channels_axis: 0}`; a network that "
-            "does not tell how many it takes is given as many as data.channels names",
+            "the last axis of a 4D array are named by `data: {channels_axis: 0}`; if a "
+            "network does not say how many it takes, it gets as many as data.channels names",
         )
     for path, (other, _) in zip(case.images[1:], headers[1:], strict=True):
         _require_channel(case, grid, path, other, reading)

@@ -23,7 +23,7 @@ from esegeta.volume.members import files_in
 from esegeta.volume.slices import stack_slices
 from esegeta.volume.stored import Stored, affine_from_itk
 
-ONE_SERIES = "give the case `series:` with the UID or the description of the one that is meant"
+ONE_SERIES = "give the case `series:` with the UID or the description of the right one"
 
 
 def open_series(folder: Path, series: str = "") -> Stored:
@@ -45,19 +45,19 @@ def open_series(folder: Path, series: str = "") -> Stored:
         names = ", ".join(header.path.name for header in frames[:3])
         raise DataError(
             f"{folder}: {len(frames)} files of several frames in one series: {names}",
-            hint="name the file that is meant as the image",
+            hint="give the right file as the image",
         )
     without = [header.path.name for header in headers if not header.has_place]
     if without:
         raise DataError(
-            f"{folder}: {len(without)} of {len(headers)} slices do not say where they lie, such "
+            f"{folder}: {len(without)} of {len(headers)} slices do not say their position, such "
             f"as {without[0]}",
             hint="photographs of screens (secondary capture) are not a volume",
         )
     stacked = stack_slices([header.place for header in headers], 0.0, folder)
     ordered = [headers[index] for index in stacked.order]
     if len({header.components for header in ordered}) > 1:
-        raise DataError(f"{folder}: slices in colour beside grey ones", hint=ONE_SERIES)
+        raise DataError(f"{folder}: slices in colour mixed with grey ones", hint=ONE_SERIES)
     columns, rows, _ = ordered[0].size
     components = ordered[0].components
     shape = (columns, rows, len(ordered), *([components] if components > 1 else []))
@@ -139,7 +139,7 @@ def segmentation_in(path: Path) -> Path | None:
     if len(found) > 1:
         names = ", ".join(file.name for file in found[:3])
         raise DataError(
-            f"{path}: holds {len(found)} segmentations: {names}", hint="name the file that is meant"
+            f"{path}: holds {len(found)} segmentations: {names}", hint="name the right file"
         )
     return found[0] if found else None
 
@@ -184,7 +184,7 @@ def chosen_series(folder: Path, series: str) -> list[DicomHeader]:
     if described:
         raise DataError(
             f'{folder}: {len(described)} series are called "{series}": {_listed(groups)}',
-            hint="name the one that is meant by its UID",
+            hint="name the right one by its UID",
         )
     names = [headers[0].description for headers in groups.values()]
     raise DataError(

@@ -56,7 +56,7 @@ def frames_of(header: DicomHeader) -> Frames | None:
         if header.has_place or header.storage.startswith(SECONDARY_CAPTURE):
             return None
         raise DataError(
-            f"{header.path}: {header.num_frames} frames that do not say where they lie",
+            f"{header.path}: {header.num_frames} frames that do not say their position",
             hint="are they points in time, such as ultrasound? write one volume as .nii.gz",
         )
     places = tuple(_place(frame, shared, index, header) for index, frame in enumerate(each))
@@ -69,7 +69,7 @@ def _place(frame: Any, shared: Any, index: int, header: DicomHeader) -> Place:
     between = _value(frame, shared, "PixelMeasuresSequence", "PixelSpacing")
     if position is None or turn is None or between is None:
         raise DataError(
-            f"{header.path}: frame {index} does not say where it lies",
+            f"{header.path}: frame {index} does not say its position",
             hint="write one volume as .nii.gz",
         )
     rows_mm, columns_mm = (float(length) for length in between)

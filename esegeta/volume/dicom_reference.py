@@ -81,7 +81,7 @@ def require_dicom_output(path: Path, series: str = "") -> None:
     without = [header.path.name for header in headers if not _says_where(header)]
     if without:
         raise DataError(
-            f"{path}: {without[0]} does not say where its frames lie",
+            f"{path}: {without[0]} does not say the position of its frames",
             hint="write NIfTI alone",
         )
     _read(headers[0])

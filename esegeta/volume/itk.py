@@ -109,7 +109,7 @@ def itk_faults(path: Path) -> Iterator[None]:
             said.seek(0)
             raise DataError(
                 f"{path}: cannot be read: {_reason(str(error), said.read())}",
-                hint="was it copied whole, and is it what its name says?",
+                hint="was it copied completely, and is it of the kind that its name says?",
             ) from error
 
 

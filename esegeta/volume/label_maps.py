@@ -121,7 +121,7 @@ def _integers(array: np.ndarray, path: Path, source: Source) -> np.ndarray:
         raise DataError(
             f"{path}: a label map must hold integers of up to 63 bits; {int(beyond.sum())} voxels "
             f"are beyond, such as {array[beyond].flat[0]:.0f}",
-            hint="number the labels anew",
+            hint="renumber the labels",
         )
     return array.astype(np.int64)
 
@@ -152,7 +152,7 @@ def _rounded(values: np.ndarray, path: Path, source: Source) -> np.ndarray:
         worst = np.unravel_index(int(apart.argmax()), apart.shape)
         warnings.warn(
             f"{path}: {_count(moved)} not quite integers and were rounded, such as "
-            f"{values[worst]:.7g} to {integers[worst]:.0f}; scale factors do that",
+            f"{values[worst]:.7g} to {integers[worst]:.0f}; scale factors can cause this",
             ReadingWarning,
             stacklevel=2,
         )

@@ -165,7 +165,7 @@ def _not_nifti(path: Path, error: Exception) -> DataError:
         return DataError(f"{path}: an NRRD file, not NIfTI", hint="rename it to .nrrd")
     return DataError(
         f"{path}: not a NIfTI file that can be read ({error})",
-        hint="is it .nii or .nii.gz, and was it copied whole?",
+        hint="is it .nii or .nii.gz, and was it copied completely?",
     )
 
 

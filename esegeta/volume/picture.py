@@ -140,7 +140,7 @@ def _pixels(path: Path, header: PictureHeader) -> np.ndarray:
         raise DataError(f"{path}: {DAMAGED} ({faults[0]})", hint=COPY_AGAIN) from faults[0]
     bits = 1 if header.is_bilevel else 8 * header.dtype.itemsize
     raise DataError(
-        f"{path}: a picture of {header.samples} samples a pixel of {bits} bits "
+        f"{path}: a picture of {header.samples} samples per pixel of {bits} bits "
         f"({header.dtype.name}), in a layout that is not supported",
         hint=EXPORT,
     )
@@ -230,6 +230,6 @@ def _require_opaque(path: Path, header: PictureHeader, array: np.ndarray) -> Non
         count = int(clear.sum())
         raise DataError(
             f"{path}: {count} pixel{'s are' if count != 1 else ' is'} transparent, the first in "
-            f"row {row}, column {column}; what lies below is not known",
-            hint="write the picture without an alpha channel, over the background that is meant",
+            f"row {row}, column {column}; what is behind them is not known",
+            hint="write the picture without an alpha channel, on the right background",
         )

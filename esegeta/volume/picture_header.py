@@ -81,7 +81,7 @@ def read_picture_header(path: Path) -> PictureHeader:
         raise DataError(f"{path}: {DAMAGED}", hint=COPY_AGAIN) from error
     raise DataError(
         f"{path}: not a PNG, JPEG or TIFF picture that can be read",
-        hint="was it copied whole, and is it what its name says?",
+        hint="was it copied completely, and is it of the kind that its name says?",
     )
 
 
@@ -89,7 +89,7 @@ def _png(content: bytes, path: Path) -> PictureHeader:
     chunks = dict(_png_chunks(content))
     width, height, bits, colour = struct.unpack(">IIBB", chunks[b"IHDR"][:10])
     if b"acTL" in chunks:
-        raise _refused(path, "an animation; it is not known which of its pictures is meant")
+        raise _refused(path, "an animation; it is not known which of its pictures to use")
     transparent = chunks.get(b"tRNS", b"")
     clear = struct.unpack(f">{len(transparent) // 2}H", transparent[: len(transparent) // 2 * 2])
     return PictureHeader(
@@ -184,7 +184,7 @@ def _tiff(content: bytes, path: Path) -> PictureHeader:
     if not plain or samples not in (colours, colours + 1):
         shown = "/".join(str(one) for one in sorted(bits))
         many = f"{samples} sample{'s' * (samples != 1)}"
-        raise _refused(path, f"a TIFF of {many} a pixel, {KIND_WORDS.get(kind, '')} {shown} bits")
+        raise _refused(path, f"a TIFF of {many} per pixel, {KIND_WORDS.get(kind, '')} {shown} bits")
     return PictureHeader(
         tags[WIDTH][0],
         tags[HEIGHT][0],

@@ -159,9 +159,9 @@ def _even_step(heights: np.ndarray, names: Sequence[str], where: Path) -> float:
         first = int(twice[0])
         count = len(twice)
         raise DataError(
-            f"{where}: {count} slice{'s lie' if count > 1 else ' lies'} where another does: "
+            f"{where}: {count} slice{'s are' if count > 1 else ' is'} at the position of another: "
             f"{names[first]} and {names[first + 1]} are both at {heights[first]:.2f} mm",
-            hint="are these several points in time, echoes or copies? keep one of each place",
+            hint="are these several points in time, echoes or copies? keep one per position",
         )
     times = steps / usual
     gaps = np.flatnonzero((times > 1.5) & (np.abs(times - np.rint(times)) < WHOLE))
@@ -204,7 +204,7 @@ def _require_upright(
         height, side = float(along @ normal), float(np.linalg.norm(sideways[-1]))
         angle = float(np.degrees(np.arctan2(side, height)))
         raise DataError(
-            f"{where}: its slices lean by {angle:.3g} degrees (gantry tilt)",
+            f"{where}: its slices are tilted by {angle:.3g} degrees (gantry tilt)",
             hint="straighten it first, such as with dcm2niix, which writes .nii.gz",
         )
     raise DataError(

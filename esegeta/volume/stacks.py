@@ -82,7 +82,7 @@ def open_stack(path: Path, layout: Layout) -> Stored:
         )
     if header.has_palette or header.has_alpha or header.is_bilevel:
         kind = "a palette" if header.has_palette else "an alpha channel"
-        kind = "one bit a pixel" if header.is_bilevel else kind
+        kind = "one bit per pixel" if header.is_bilevel else kind
         raise DataError(f"{path}: {pages} pages with {kind}", hint=EXPORT_STACK)
     if tags.times > 1 or pages % tags.channels:
         raise DataError(

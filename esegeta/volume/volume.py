@@ -221,7 +221,7 @@ def without_size(name: str, key: str) -> DataError:
     """Return the refusal of a key in ml for a picture."""
     return DataError(
         f"{name}: {key} is in ml, but a picture has pixels, whose size is not known",
-        hint="give the image as NIfTI with its spacing, or do without",
+        hint="give the image as NIfTI with its spacing, or leave the key out",
     )
 
 

@@ -217,7 +217,7 @@ class Engine:
             # Outside of `except`: the error holds what was in use when memory ran out.
             self._desk = self._desk.with_job(smaller)
             free_memory()
-            self._say(f"{task.name}: out of memory; from here on with half the batch")
+            self._say(f"{task.name}: out of memory; continuing with half the batch size")
 
     def _say(self, text: str) -> None:
         """Note what has happened to the work as a whole."""

@@ -47,9 +47,9 @@ class Memory:
             return f"{parts}, and activations, which cannot be seen inside this network"
         total = self.parameters + self.activations + self.volume
         return (
-            f"about {total:.3g} MB beside the libraries': {parts}, {self.activations:.3g} MB "
-            "activations of a batch of windows (measured with one); scores and workspaces of "
-            "convolutions come on top"
+            f"about {total:.3g} MB, without libraries: {parts}, {self.activations:.3g} MB "
+            "activations of a batch of windows (measured with one), without scores and "
+            "workspaces of convolutions"
         )
 
 

@@ -58,7 +58,7 @@ def require_same_network(experiment: Experiment) -> None:
     known = record.get("weights_sha256")
     if record and known != experiment.weights_sha256:
         raise OutputError(
-            f"{experiment.root}: holds the run of another network",
+            f"{experiment.root}: contains the run of another network",
             hint="name another folder with -o",
         )
 

@@ -107,8 +107,8 @@ def _edition(told: Any) -> Edition | None:
 
 def _foreign(root: Path, config: RunConfig, owner: Edition) -> OutputError:
     return OutputError(
-        f"{root}: holds the results of {owner.config_file}, a different config of the name "
-        f'"{config.keys.name}"',
+        f"{root}: contains the results of {owner.config_file}, a different config with the "
+        f'name "{config.keys.name}"',
         hint="give this one another `name` (--set name=...) or another folder (-o), or replace "
         "those results with --overwrite",
     )

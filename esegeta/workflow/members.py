@@ -25,13 +25,13 @@ def of_member(basis: Basis, member: int | None, block: str) -> Basis:
     place = config.document.place((block, *(["member"] if member else [])))
     if count == 1:
         raise ConfigError(
-            f"{place}: {block}.member: {member}: there is one network, and no ensemble",
+            f"{place}: {block}.member: {member}: there is a single network, not an ensemble",
             hint=f"leave out {block}.member, or list the files of an ensemble in model.weights",
         )
     if member is None:
         raise ConfigError(
-            f"{place}: {block}: units are of one network, and model.weights lists {count}; "
-            "what one calls unit 7 is another in the next",
+            f"{place}: {block}: units belong to one network, but model.weights lists {count}; "
+            "unit 7 of one network is not unit 7 of another",
             hint=f"name one of them: {block}.member: 1 to {count}",
         )
     if member > count:

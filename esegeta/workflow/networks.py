@@ -65,7 +65,7 @@ def notes_on_windows(plan: WindowPlan, keys: InferenceKeys) -> tuple[str, ...]:
             f"their {plan.average} is explained"
         )
         if keys.spread is not None:
-            notes.append("inference.spread: each map is made once more for its members")
+            notes.append("inference.spread: each map is also made for every member")
     if plan.coverage is None:
         return tuple(notes)
     positions = shape_text(plan.coverage.positions)
@@ -130,8 +130,10 @@ def _load(config: RunConfig, network: nn.Module) -> LoadedWeights:
             raise
     except WeightsError as error:
         if keys.kind == "nnunet":
-            error.hint = "the folder's plans.json says what was built; a trainer of your own may "
-            error.hint += "build another network: use model.kind: module for that"
+            error.hint = (
+                "the network was built as the folder's plans.json says; if your own trainer "
+            )
+            error.hint += "builds another network, use model.kind: module"
         with blamed_on(config, "model"):
             raise
 
@@ -164,8 +166,8 @@ def check_spread(config: RunConfig, plan: WindowPlan) -> None:
     if config.keys.inference.spread is not None and len(plan.passes) == 1:
         place = config.document.place(("inference", "spread"))
         raise ConfigError(
-            f"{place}: inference.spread: there is one network and no mirrored pass, so nothing "
-            "spreads",
+            f"{place}: inference.spread: there is one network and no mirrored pass, so there "
+            "is no spread",
             hint="give model.weights as a list of files, or inference.mirror, or leave spread out",
         )
 

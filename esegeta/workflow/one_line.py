@@ -191,7 +191,10 @@ def _show_plan(experiment: Experiment, found: Survey | None, say: Say) -> None:
         say(f"method: {name}, {method.cost}{wait}")
     flips = passes // experiment.predictor.plan.num_members
     if flips > 1:
-        say(f"{flips} mirrored passes a window; --set inference.mirror=[] is {flips} times as fast")
+        say(
+            f"{flips} mirrored passes per window; --set inference.mirror=[] is {flips} times "
+            "as fast"
+        )
     size = shape_text(experiment.predictor.plan.size)
     say(f"windows of {size} on {experiment.device}; other methods: --method NAME")
 
@@ -215,7 +218,7 @@ def _write(draft: Draft, command: str, resolved: dict[str, Any], say: Say) -> Pa
                 if not (other := path.with_name(f"config-{number}.yaml")).exists()
             )
             path.rename(kept)
-            say(f"the config that was there is kept as {kept}")
+            say(f"the previous config is kept as {kept}")
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from error

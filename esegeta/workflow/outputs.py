@@ -82,8 +82,8 @@ def check_file_names(
         parts = {"case": case, "target": target, "method": method, "channel": channel}
         lengths = ", ".join(f"{what} {num_bytes(part)}" for what, part in parts.items() if part)
         raise ConfigError(
-            f"{config.document.path}: the name of a file would have {length} bytes, of which file "
-            f"systems take {LONGEST_PART} ({name[:80]}...)",
+            f"{config.document.path}: the name of a file would have {length} bytes, but file "
+            f"systems allow {LONGEST_PART} ({name[:80]}...)",
             hint=f"shorten names (bytes: {lengths}); `id` names a method",
         )
 
@@ -111,11 +111,11 @@ def check_writable(root: Path) -> None:
 def _fault_of_folder(folder: Path) -> str:
     """Say why nothing can be written into what is there; root may write where nothing lasts."""
     if folder.is_symlink() and not folder.exists():
-        return "is a link that leads nowhere"
+        return "is a broken link"
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         return "is not a folder that you may write to"
     if system := system_folder(folder):
         return f"is part of {system}, where no files are kept"
     if os.statvfs(folder).f_flag & os.ST_RDONLY:
-        return "lies on a disk that is read-only"
+        return "is on a read-only disk"
     return ""

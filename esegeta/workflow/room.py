@@ -85,7 +85,7 @@ class Room:
             "held by libraries and network": self.held,
             "volumes": self.volumes,
             "predictions": self.slabs,
-            "a window": self.window,
+            "per window": self.window,
         }
         return ", ".join(f"{size / GB:.2g} GB {name}" for name, size in parts.items())
 
@@ -159,7 +159,7 @@ def _require_room(basis: Basis, room: Room) -> None:
     with blamed_on(basis.config, "inference", "memory_gb"):
         raise ConfigError(
             f"inference.memory_gb: about {room.peak / GB:.3g} GB are needed with {room.batch} "
-            f"{windows} at a time, and {keys.memory_gb:g} are allowed ({room.words()})",
+            f"{windows} at a time, but {keys.memory_gb:g} are allowed ({room.words()})",
             hint=f"{smaller}, or allow more",
         )
 

@@ -79,7 +79,7 @@ class Survey:
 
 
 NOTHING = (
-    "nothing but background is: are preprocessing and channels those of training? "
+    "only background is predicted: are preprocessing and channels those of training? "
     "--over all or --over voxel:x,y,z explains a label anyway"
 )
 

@@ -109,8 +109,8 @@ def test_weights_are_chosen_by_their_key(tmp_path: Path) -> None:
         assert model.notes == ()
     model = esegeta.load_model(unet(2, seed=3), weights=tmp_path / "w.pt", **arguments)
     assert [note.partition(":")[2] for note in model.notes] == [
-        ' taken off the weights: the wrapper "model"',
-        ' several weights fit: "model" was taken, and not "ema.module"; choose with weights_key',
+        ' removed from the weights: the wrapper "model"',
+        ' several weights fit: "model" was used, not "ema.module"; choose with weights_key',
     ]
 
 
@@ -231,8 +231,8 @@ def test_what_was_taken_off_each_file_of_an_ensemble_is_said(form: str, tmp_path
     keys = {"window": (8, 8, 8), "labels": {1: "liver"}, "device": "cpu"}
     model = esegeta.load_model(unet(3, seed=9), weights=paths, **keys)
     name = {"all wrapped": "all 2 files", "one wrapped": "fold_1.pt", "same names": str(paths[1])}
-    assert f'{name[form]}: taken off the weights: the wrapper "state_dict"' in model.notes
-    assert sum("taken off" in note for note in model.notes) == 1
+    assert f'{name[form]}: removed from the weights: the wrapper "state_dict"' in model.notes
+    assert sum("removed from" in note for note in model.notes) == 1
 
 
 @pytest.mark.slow

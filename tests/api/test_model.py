@@ -155,7 +155,7 @@ UNIT = {"of": "unit", "layer": "model.0", "channel": 1}
         ({**UNIT, "layer": None}, TargetError, "needs a layer and a channel"),
         ({**UNIT, "channel": None}, TargetError, "needs a layer and a channel"),
         ({**UNIT, "layer": "model.00"}, LayerError, r'"model.00" is not in .*"model.0"'),
-        ({**UNIT, "mask": "live"}, TargetError, "has no mask: live"),
+        ({**UNIT, "mask": "live"}, TargetError, "cannot have mask: live"),
         ({**UNIT, "over": "predicted"}, TargetError, "over: predicted needs a label"),
         ({**UNIT, "of": "logit", "label": 1}, TargetError, "belong to of: unit, not of: logit"),
         ({}, TargetError, "label: no label is given"),

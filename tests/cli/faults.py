@@ -32,7 +32,7 @@ FAULTS_OF_VALUES: dict[str, tuple[Change, str, str, str]] = {
         target(name="b", label="liver", box=[[5, 5, 5], [1, 1, 1]]),
         "name: b",
         "targets[1]:",
-        "each start below its stop",
+        "each start must be below its stop",
     ),
     "live mask of a fixed region": (
         target(name="b", label="liver", over="all", mask="live"),

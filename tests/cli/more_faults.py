@@ -130,7 +130,7 @@ FAULTS_OF_MEANING: dict[str, tuple[Change, str, str, str]] = {
     "live unit": (
         target(name="x", of="unit", layer="head", channel=1, over="otsu", label=1, mask="live"),
         "- name: x",
-        "targets[1]: of: unit has no mask: live",
+        "targets[1]: of: unit cannot have mask: live",
         "",
     ),
     "negative channel": (

@@ -122,7 +122,7 @@ def test_degenerate_maps_and_undefined_values_are_named(tmp_path: Path) -> None:
     result = esegeta("compare", lab.root, "-o", tmp_path / "compared", "-q")
     assert result.exit_code == 0
     assert result.stdout == ""
-    assert "has failed tasks (1); the values that are there (6) are used" in result.stderr
+    assert "has failed tasks (1); its 6 available values are used" in result.stderr
     assert "1 degenerate maps are excluded and 0 other tasks failed" in result.stderr
     text = (tmp_path / "compared" / "report.md").read_text()
     named = text.partition("## Degenerate maps, excluded\n\n- saliency on a / liver: ")[2]

@@ -72,7 +72,11 @@ FAULTS: dict[str, tuple[Callable[[Place], list[str]], list[str]]] = {
     ),
     "weights alone": (
         lambda at: [at / "odd/loose.safetensors", at / "ct.nii.gz"],
-        ["nothing beside it says of which network", "odd/config.yaml", "trust: pickle"],
+        [
+            "nothing next to it says which network they belong to",
+            "odd/config.yaml",
+            "trust: pickle",
+        ],
     ),
     "plans missing": (
         lambda at: [at / "lost", at / "ct.nii.gz"],
@@ -91,7 +95,7 @@ FAULTS: dict[str, tuple[Callable[[Place], list[str]], list[str]]] = {
     ),
     "no weights in a bundle": (
         lambda at: [at / "no_weights", at / "ct.nii.gz"],
-        ["MODEL: ", "holds no weights", "--set model.weights=FILE, or weights=FILE"],
+        ["MODEL: ", "has no weights", "--set model.weights=FILE, or weights=FILE"],
     ),
     "no such image": (
         lambda at: [at / "bundle", at / "cd.nii.gz"],
@@ -127,7 +131,7 @@ FAULTS: dict[str, tuple[Callable[[Place], list[str]], list[str]]] = {
     ),
     "a label that is not predicted": (
         lambda at: [at / "nothing", at / "ct.nii.gz", "--label", "liver"],
-        ['--label: "liver" is not predicted anywhere in ct', "nothing but background"],
+        ['--label: "liver" is not predicted anywhere in ct', "only background is predicted"],
     ),
     "nothing predicted": (
         lambda at: [at / "nothing", at / "ct.nii.gz"],

@@ -64,7 +64,7 @@ def test_an_option_may_stand_before_the_config_and_names_decide_what_is_done(lab
     assert asked.words == ("--layers", "a, b", "--layers", "c", "--fail-fast")
     written = handed_on("predict", [str(lab.config), "--probabilities"], **known)
     assert written.origin.names == ("probabilities",)
-    with pytest.raises(ConfigError, match="--workers: not together with"):
+    with pytest.raises(ConfigError, match="--workers: cannot be combined with"):
         handed_on("run", [str(lab.config), "--workers", "2"], **known)
 
 

@@ -132,8 +132,8 @@ def test_rate_and_time_left_are_said_now_and_then(capsys: pytest.CaptureFixture[
     said = [line for line in capsys.readouterr().out.splitlines() if "minute" in line]
     # By hand: 2 in 30 s with 7 to come, then 4 in 60 s with 5 to come.
     assert said == [
-        "    4 tasks a minute, about 1.75 min left",
-        "    4 tasks a minute, about 1.25 min left",
+        "    4 tasks per minute, about 1.75 min left",
+        "    4 tasks per minute, about 1.25 min left",
     ]
 
 

@@ -63,7 +63,7 @@ IMAGES: dict[str, tuple[Break, tuple[str, ...]]] = {
     ),
     "folder for an image": (
         lambda lab: second(lab, image="."),
-        ("holds 2 images: a.nii.gz, b.nii.gz", "nothing says which are channels"),
+        ("holds 2 images: a.nii.gz, b.nii.gz", "it is not known which are channels"),
     ),
     "folder for a label": (
         lambda lab: second(lab, label="."),
@@ -71,11 +71,11 @@ IMAGES: dict[str, tuple[Break, tuple[str, ...]]] = {
     ),
     "text for an image": (
         lambda lab: second(lab, image=write(lab, "t.nii.gz")),
-        ("/t.nii.gz: not a NIfTI file that can be read", "copied whole?"),
+        ("/t.nii.gz: not a NIfTI file that can be read", "copied completely?"),
     ),
     "empty image": (
         lambda lab: second(lab, image=write(lab, "t.nii.gz", b"")),
-        ("/t.nii.gz: not a NIfTI file that can be read", "copied whole?"),
+        ("/t.nii.gz: not a NIfTI file that can be read", "copied completely?"),
     ),
     "text for a picture": (
         lambda lab: second(lab, image=write(lab, "t.png")),
@@ -286,7 +286,7 @@ MODELS = {
     "unknown argument": ({"args": {"spatial_dim": 3}}, ("model.network UNet", "model.args")),
     "unknown module": (
         {"kind": "module", "network": None, "class": "no_such_module:Net"},
-        ('no module "no_such_module"', "beside the config"),
+        ('no module "no_such_module"', "next to the config"),
     ),
     "class without a colon": (
         {"kind": "module", "network": None, "class": "Net"},

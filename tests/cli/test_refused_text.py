@@ -48,8 +48,8 @@ def test_all_complaints_come_at_once(tmp_path: Path) -> None:
 OVERRIDES = {
     "seed": ("is not key=value", "--set"),
     "=3": ("is not key=value", "--set"),
-    "methods.4.steps=3": ('"methods.4.steps" leads nowhere at "4"',),
-    "inference.window[7]=3": ('leads nowhere at "7"',),
+    "methods.4.steps=3": ('"methods.4.steps": there is no key "4"',),
+    "inference.window[7]=3": ('there is no key "7"',),
     "sede=3": ("sede: unknown key", '"seed"'),
     "methods[0].steps=3": ("methods[0].steps: unknown key of saliency",),
     "seed=[1, 2": ("is not a YAML value",),

@@ -109,7 +109,7 @@ def test_a_port_that_is_taken_is_said(lab: Lab) -> None:
         port = held.getsockname()[1]
         assert held.getsockname()[0] == "127.0.0.1"
         done = esegeta("view", lab.write(), "--port", port)
-    assert done.exit_code == 2 and f"--port: {port} cannot be taken" in done.stderr
+    assert done.exit_code == 2 and f"--port: {port} cannot be used" in done.stderr
 
 
 @pytest.mark.slow

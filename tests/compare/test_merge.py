@@ -297,7 +297,7 @@ def test_unfinished_runs_are_used_and_pointed_out(state: str, text: str, tmp_pat
     assert len(values_of(study)) == 4
     (note,) = study.merged.notes
     assert text in note
-    assert "(4) are used" in note
+    assert "its 4 available values are used" in note
 
 
 def test_a_run_that_was_stopped_before_its_first_task_has_nothing_to_give(tmp_path: Path) -> None:
@@ -306,7 +306,7 @@ def test_a_run_that_was_stopped_before_its_first_task_has_nothing_to_give(tmp_pa
     (empty / "scores.csv").unlink()
     study = compare_runs([full, empty])
     assert len(values_of(study)) == 4
-    assert "(0) are used" in study.merged.notes[0]
+    assert "its 0 available values are used" in study.merged.notes[0]
     with pytest.raises(RunError, match="none of the runs has a score"):
         compare_runs([empty])
 

@@ -42,7 +42,7 @@ BROKEN: dict[str, tuple[Callable[[Results], None], str]] = {
     "channels at odds": (
         _change("dataset", channel_names={"0": "T1", "1": "T2"}),
         "dataset.json: names 2 channels (T1, T2), and plans.json normalises 1 (CTNormalization); "
-        "are both files of one training?",
+        "are both files from the same training?",
     ),
     "channels without numbers": (
         _change("dataset", channel_names={"CT": "0"}),
@@ -128,7 +128,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "a file": (
         {"path": "ct.nii.gz"},
         "path: ct.nii.gz",
-        "is a file; kind: nnunet reads the folder that training left",
+        "is a file; kind: nnunet reads the folder that training wrote",
     ),
     "an empty folder": ({"path": "empty"}, "path: empty", "holds no trained nnU-Net v2"),
     "several configurations": (
@@ -149,7 +149,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "the cascade": (
         {"path": "results", "configuration": "3d_cascade_fullres"},
         "configuration: 3d_cascade_fullres",
-        'it takes the segmentation of "3d_lowres", one channel a label',
+        'it takes the segmentation of "3d_lowres", one channel per label',
     ),
     "no such fold": (
         {"path": "FOLDER", "folds": [0, 4]},
@@ -162,7 +162,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "model.folds: 'first' is not a fold; write folds: [0, 1], one number, or all",
     ),
     "a fold twice": ({"path": "FOLDER", "folds": [0, 0]}, "folds:", "0 is listed twice"),
-    "no folds": ({"path": "FOLDER", "folds": []}, "folds: []", "model.folds: names no fold"),
+    "no folds": ({"path": "FOLDER", "folds": []}, "folds: []", "model.folds: no fold is listed"),
     "no such checkpoint": (
         {"path": "FOLDER", "checkpoint": "checkpoint_best.pth"},
         "checkpoint: checkpoint_best.pth",
@@ -209,7 +209,7 @@ def test_missing_and_damaged_files(name: str, results: Results, tmp_path: Path) 
     with pytest.raises(EsegetaError, match=f"{name}: holds a list, not a mapping"):
         load(tmp_path, {"path": str(folder)})
     (folder / name).unlink()
-    with pytest.raises(EsegetaError, match=f"{name}: is missing; nnU-Net's training leaves"):
+    with pytest.raises(EsegetaError, match=f"{name}: is missing; nnU-Net's training writes"):
         load(tmp_path, {"path": str(folder)})
 
 
@@ -233,7 +233,7 @@ def test_no_folds_at_all(results: Results, tmp_path: Path) -> None:
     folder = results.write()
     for fold in folder.glob("fold_*"):
         shutil.rmtree(fold)
-    with pytest.raises(EsegetaError, match="holds no fold; its weights lie in fold_0/"):
+    with pytest.raises(EsegetaError, match="holds no fold; its weights should be in fold_0/"):
         load(tmp_path, {"path": str(folder)})
 
 

@@ -142,7 +142,7 @@ def test_where_nothing_can_be_kept(folder: str) -> None:
 def test_a_link_that_leads_nowhere_and_a_file(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "gone")
     (tmp_path / "a.nii").touch()
-    for name, words in (("link", "leads nowhere"), ("a.nii", "not a folder")):
+    for name, words in (("link", "is a broken link"), ("a.nii", "not a folder")):
         with pytest.raises(OutputError, match=words):
             check_writable(tmp_path / name / "x")
     check_writable(tmp_path / "new" / "folder")

@@ -49,5 +49,5 @@ def test_levels_count_through_aliases(levels: int, fits: bool) -> None:
             [value] = value
         assert value == 1
     else:
-        with pytest.raises(ConfigError, match="within each other"):
+        with pytest.raises(ConfigError, match="are nested more than"):
             parse_yaml(text, Path("x.yaml"))

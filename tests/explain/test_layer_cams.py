@@ -173,7 +173,7 @@ def test_layer_activation_does_not_read_the_target(ndim: int) -> None:
         for of in ("logit", "probability")
     ]
     assert torch.equal(found[0].data, found[1].data)
-    assert "target plays no part" in found[0].describe()["sign"]
+    assert "it does not depend on the target" in found[0].describe()["sign"]
     other = HiResCam().explain(model, image, frozen(model, image))
     assert other.describe()["sign"].startswith("positive: the layer's activations")
 

@@ -224,7 +224,7 @@ def test_a_unit_that_is_silent_on_the_start_makes_no_picture(penalties: tuple) -
     nn.init.constant_(network[0].bias, -5.0)
     recipe = Recipe(3, 0.1, (1.0, 1.0), penalties=penalties)
     unit, start = UnitObjective("1", 0), torch.randn(1, 1, 4, 4)
-    with pytest.raises(ModelError, match="in any of 3 steps: it is silent there"):
+    with pytest.raises(ModelError, match="in any of 3 steps: its activation is zero there"):
         ascend(Subject(network), unit, Voxels(), start, recipe)
     assert ascend(Subject(network), unit, Voxels(), start + 5, recipe).values[-1] > 0
 

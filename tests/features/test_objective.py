@@ -66,7 +66,7 @@ def test_diversity_is_the_cosine_of_grams() -> None:
         (UnitObjective("a", 3), "no unit 3"),
         (UnitObjective("a", 0, (4, 0)), r"no position \[4, 0\]"),
         (UnitObjective("a", 0, (0, 0, 0)), "no position"),
-        (DirectionObjective("a", torch.ones(2)), "3 units, and the direction 2"),
+        (DirectionObjective("a", torch.ones(2)), "3 units, but the direction has 2"),
     ],
 )
 def test_what_is_not_there_is_named(objective: UnitObjective, words: str) -> None:

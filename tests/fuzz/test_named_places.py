@@ -18,7 +18,7 @@ def test_a_file_where_a_folder_should_be(tmp_path: Path) -> None:
     result = lab.run()
     assert result.exit_code == 2
     assert "Traceback" not in result.output
-    assert "a file lies where a folder should be" in result.output
+    assert "there is a file where a folder should be" in result.output
     assert (lab.root / "a").read_text() == "in the way"
 
 

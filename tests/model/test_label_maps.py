@@ -53,6 +53,6 @@ def test_integers_are_found_however_large_they_are() -> None:
 
 def test_a_note_lists_some_of_many() -> None:
     assert foreign_note([3], "a: x.nii.gz") == (
-        "a: x.nii.gz: 3 in the label map is not an integer of any label, and counted as background"
+        "a: x.nii.gz: 3 in the label map belongs to no label, and counts as background"
     )
     assert "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 and 3 more in" in foreign_note(range(1, 16), "a")

@@ -65,7 +65,7 @@ def test_weights_of_another_network(results: Results, tmp_path: Path) -> None:
     results.write()
     with pytest.raises(EsegetaError, match="do not fit") as caught:
         build_experiment(load(tmp_path, {"path": "results"}))
-    assert "a trainer of your own may build another network" in str(caught.value)
+    assert "if your own trainer builds another network" in str(caught.value)
 
 
 def test_images_at_odds_with_the_network(results: Results, tmp_path: Path) -> None:

@@ -36,8 +36,8 @@ REFUSED: dict[str, tuple[Callable[[Tensor], Any], str]] = {
     "bits": (lambda value: value.to(torch.uint8).view(torch.bits8), "bits8"),
     "no voxel": (lambda value: value[:0], r"weight is \(0, 4\)"),
     "a view of one number": (lambda value: torch.ones(1).expand(2**20, 2**20), r"1048576"),
-    "a list": (lambda value: value.tolist(), "weight is no tensor but list"),
-    "a storage": (lambda value: value.untyped_storage(), "no tensor but TypedStorage"),
+    "a list": (lambda value: value.tolist(), "weight is not a tensor but list"),
+    "a storage": (lambda value: value.untyped_storage(), "not a tensor but TypedStorage"),
     "NaN": (lambda value: value * torch.nan, "16 of 16 values are not finite in float32"),
     "1e300": (lambda value: value.double() * 1e300, r"4 of 16 .* such as 1e\+300"),
 }
@@ -76,7 +76,7 @@ def test_a_dense_tensor_is_taken_whatever_its_strides(what: str, tmp_path: Path)
 def test_a_number_in_the_place_of_a_counter(tmp_path: Path) -> None:
     state = nn.BatchNorm1d(2).state_dict()
     torch.save({**state, "num_batches_tracked": 3}, tmp_path / "w.pt")
-    with pytest.raises(WeightsError, match="num_batches_tracked is no tensor but int"):
+    with pytest.raises(WeightsError, match="num_batches_tracked is not a tensor but int"):
         load_weights(nn.BatchNorm1d(2), tmp_path / "w.pt")
 
 

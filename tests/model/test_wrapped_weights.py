@@ -52,7 +52,7 @@ WRAPPERS = [
 def test_wrappers_are_taken_off_and_named(wrapper: str, load: Callable[..., LoadedWeights]) -> None:
     loaded = load({"epoch": 3, wrapper: parts(1).state_dict()})
     assert (loaded.key, loaded.prefixes, loaded.others) == (wrapper, (), ())
-    assert loaded.notes == (f'w.pt: taken off the weights: the wrapper "{wrapper}"',)
+    assert loaded.notes == (f'w.pt: removed from the weights: the wrapper "{wrapper}"',)
 
 
 def test_a_bare_state_dict_says_nothing(load: Callable[..., LoadedWeights]) -> None:
@@ -76,7 +76,7 @@ def test_prefixes_are_taken_off_in_any_order(
     loaded = load({"state_dict": before(parts(1).state_dict(), "".join(order))})
     assert sorted(loaded.prefixes) == sorted(order)
     (note,) = loaded.notes
-    assert note.startswith('w.pt: taken off the weights: the wrapper "state_dict", the prefix "')
+    assert note.startswith('w.pt: removed from the weights: the wrapper "state_dict", the prefix "')
     assert all(f'the prefix "{prefix}"' in note for prefix in order)
 
 
@@ -110,8 +110,8 @@ def test_nothing_is_taken_off_where_a_key_would_still_not_fit(odd: str, tmp_path
     with pytest.raises(WeightsError) as caught:
         load_weights(network, tmp_path / "w.pt")
     assert caught.value.message == (
-        f'{tmp_path / "w.pt"}: all weights of the network lie under "state_dict.model", and '
-        f"beside them there are others: {odd}"
+        f'{tmp_path / "w.pt"}: all weights of the network are under "state_dict.model", but '
+        f"there are also others: {odd}"
     )
     assert 'choose those that fit with weights_key: "state_dict.model"' in str(caught.value)
     assert network_sha256(network) == network_sha256(parts(9))
@@ -151,7 +151,7 @@ def test_a_model_and_its_average_fit_both_and_the_first_is_taken(
         loaded = load(content)
         assert (loaded.key, loaded.others) == ("model", ("ema",))
         assert loaded.notes[1] == (
-            'w.pt: several weights fit: "model" was taken, and not "ema"; choose with weights_key'
+            'w.pt: several weights fit: "model" was used, not "ema"; choose with weights_key'
         )
     assert (
         load({"model": other, "ema": {"state": state, "decay": 0.99}}, key="ema.state").notes == ()
@@ -159,7 +159,7 @@ def test_a_model_and_its_average_fit_both_and_the_first_is_taken(
     chosen = load({"model": other, "ema": {"state": before(state, "module.")}}, key="ema")
     assert (chosen.key, chosen.others) == ("ema.state", ())
     assert chosen.notes == (
-        'w.pt: taken off the weights: the wrapper "state", the prefix "module."',
+        'w.pt: removed from the weights: the wrapper "state", the prefix "module."',
     )
 
 

@@ -100,5 +100,5 @@ def test_a_record_that_is_no_json(text: str, tmp_path: Path) -> None:
 
 def test_a_record_of_predictions_alone(tmp_path: Path) -> None:
     write_record(tmp_path, {"command": "predict", "units": []})
-    with pytest.raises(RunError, match="holds predictions and no maps; `esegeta run`"):
+    with pytest.raises(RunError, match="contains predictions but no maps; `esegeta run`"):
         read_record(tmp_path)

@@ -73,7 +73,7 @@ def test_a_score_needs_the_map_alone(attribution: Attribution) -> None:
     score = Infidelity(samples=2)
     context = ScoreContext(attribution.target.scene.predictor, InputXGradient())
     assert score.score(attribution) == score.score(attribution, context)
-    with pytest.raises(MapError, match="does not know how it was made"):
+    with pytest.raises(MapError, match="does not record how it was made"):
         score.score(replace(attribution, explainer=None))
     model, image = attribution.target.scene.predictor, attribution.volume
     assert Saliency().explain(model, image, attribution.target).explainer == esegeta.Saliency()

@@ -39,9 +39,9 @@ def test_what_is_foreign_is_named(
 ) -> None:
     path = tmp_path / "record.json"
     path.write_text(json.dumps(content))
-    assert str(misfit(content, shape)).startswith(f"`{place}` is not what belongs there")
+    assert str(misfit(content, shape)).startswith(f"`{place}` is not as expected")
     assert read_told(path, shape) is None
-    assert f"{path}: passed over: `{place}`" in str(foreign_in(path, shape))
+    assert f"{path}: skipped: `{place}`" in str(foreign_in(path, shape))
     with pytest.raises(RunError, match=r"record\.json: `") as caught:
         require_told(path, shape)
     assert "\n" not in str(caught.value)

@@ -147,7 +147,7 @@ def test_words_in_boxes_and_legend() -> None:
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == [
         "strongest path to liver: the_liver -> liver  (strength 0.9)",
-        "bone: no trail",
+        "bone: no path",
     ]
 
 
@@ -157,7 +157,7 @@ def test_the_picture_says_what_an_arrow_is() -> None:
     found = {"liver": strongest_trails([organ, label], [edge(organ, label)], label)}
     figure = trails_figure([organ, label], [edge(organ, label)], found, "a title")
     figure.canvas.draw()
-    (text,) = (text for text in figure.texts if text.get_text().startswith("An arrow says"))
+    (text,) = (text for text in figure.texts if text.get_text().startswith("An arrow means"))
     place, legend = text.get_window_extent(), figure.legends[0].get_window_extent()
     assert place.y0 >= 0 and place.y1 <= legend.y0 + 1
     assert place.x0 >= 0 and place.x1 <= figure.bbox.x1

@@ -87,10 +87,10 @@ def test_an_error_is_the_connected_part_that_holds_the_voxel(
 @pytest.mark.parametrize(
     ("index", "about", "label", "said"),
     [
-        ((12, 0, 0), "voxel", "liver", "outside of the image"),
-        ((-1, 0, 0), "voxel", "liver", "outside of the image"),
+        ((12, 0, 0), "voxel", "liver", "outside the image"),
+        ((-1, 0, 0), "voxel", "liver", "outside the image"),
         ((6, 6, 0), "component", "liver", "in no component"),
-        ((1, 1, 1), "error", "liver", "is right at this voxel"),
+        ((1, 1, 1), "error", "liver", "is correct at this voxel"),
         ((6, 6, 0), "voxel", "", "no label is predicted"),
     ],
 )

@@ -209,11 +209,11 @@ def other_content(folder: Path) -> None:
 
 REFUSED = {
     missing: r"2 slices are missing: IM0002\.dcm and IM0005\.dcm are 7\.5 mm apart, .* 2\.5 mm",
-    duplicate: r"1 slice lies where another does: .*IM0002\.dcm.* at -2\.00 mm",
-    phases: r"4 slices lie where another does.*points in time",
+    duplicate: r"1 slice is at the position of another: .*IM0002\.dcm.* at -2\.00 mm",
+    phases: r"4 slices are at the position of another.*points in time",
     mixed: r"mixed orientation: 4 of axial \(0, 0, 1\), 4 of coronal \(0, -1, 0\)",
     sizes: r"slices of 2 sizes: 4 of 6x5, 4 of 7x5",
-    tilted: r"lean by 12 degrees \(gantry tilt\)",
+    tilted: r"are tilted by 12 degrees \(gantry tilt\)",
     uneven: r"not evenly spaced: 1\.7 to 3\.3 mm",
     shifted: r"shifted against each other by up to 2 mm",
     torn: r"IM0001\.dcm: cannot be read",

@@ -70,7 +70,7 @@ def test_a_frame_twice_and_a_frame_missing(tmp_path: Path) -> None:
     each = content.PerFrameFunctionalGroupsSequence
     each[2].PlanePositionSequence = each[1].PlanePositionSequence
     content.save_as(tmp_path / "a.dcm")
-    with pytest.raises(DataError, match=r"where another does: frame 1 and frame 2"):
+    with pytest.raises(DataError, match=r"at the position of another: frame 1 and frame 2"):
         load_volume(tmp_path / "a.dcm")
     content = framed(tmp_path / "b.dcm", grey())
     each = content.PerFrameFunctionalGroupsSequence
@@ -86,7 +86,7 @@ def test_frames_in_time_are_no_volume(tmp_path: Path) -> None:
     content = framed(tmp_path / "a.dcm", grey())
     del content.PerFrameFunctionalGroupsSequence
     content.save_as(tmp_path / "a.dcm")
-    with pytest.raises(DataError, match="4 frames that do not say where they lie"):
+    with pytest.raises(DataError, match="4 frames that do not say their position"):
         load_volume(tmp_path / "a.dcm")
 
 

@@ -193,7 +193,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "white.tif": (lambda p: tiff(p, GREY, t262=0), "white counts as zero"),
     "print.tif": (lambda p: tiff(p, np.dstack([RGB, GREY]), t262=5), "not RGB"),
     "alpha.tif": (lambda p: tiff(p, np.dstack([RGB, GREY]), t338=2), "transparent"),
-    "grey and more.tif": (lambda p: tiff(p, np.dstack([RGB, RGB]), t262=1), "6 samples a pixel"),
+    "grey and more.tif": (lambda p: tiff(p, np.dstack([RGB, RGB]), t262=1), "6 samples per pixel"),
     "doubles.tif": (lambda p: tiff(p, GREY / 7.0), "floating point of 64 bits"),
     "halves.tif": (lambda p: tiff(p, GREY.astype(np.float16)), "floating point of 16 bits"),
     "text.tif": (lambda p: p.write_bytes(b"no picture") and p, "not a PNG, JPEG or TIFF"),

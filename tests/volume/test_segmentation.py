@@ -89,7 +89,9 @@ def test_a_folder_with_a_segmentation_is_that(kind: str, tmp_path: Path) -> None
         assert found is not None
         np.testing.assert_array_equal(found.numpy(), truth_of())
     path.with_name("other").write_bytes(path.read_bytes())
-    with pytest.raises(DataError, match="truth: holds 2 segmentations: other, seg; name the file"):
+    with pytest.raises(
+        DataError, match="truth: holds 2 segmentations: other, seg; name the right file"
+    ):
         check_case(Case("a", (tmp_path / "scan",), tmp_path / "truth"), Reading(1, 3))
 
 

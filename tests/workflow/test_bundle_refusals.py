@@ -37,7 +37,7 @@ SAID_OF_STEPS: dict[str, tuple[list[dict[str, Any]], str]] = {
         [{"_target_": "NormalizeIntensityd"}, FOREGROUND],
         "CropForegroundd (comes after an intensity step that depends",
     ),
-    "own foreground": ([{**FOREGROUND, "select_fn": "$lambda x: x > 3"}], "select_fn of its own"),
+    "own foreground": ([{**FOREGROUND, "select_fn": "$lambda x: x > 3"}], "a custom select_fn"),
     "padded margin": ([{**FOREGROUND, "margin": 2}], "a margin that pads"),
     "large pad": (
         [CLIPPED, {"_target_": "SpatialPadd", "spatial_size": [8, 16, 8]}],
@@ -55,7 +55,7 @@ SAID_OF_STEPS: dict[str, tuple[list[dict[str, Any]], str]] = {
 def test_transforms_without_a_counterpart_are_named(name: str, tmp_path: Path) -> None:
     chain, said = SAID_OF_STEPS[name]
     lab = bundle_lab(tmp_path, inference(preprocessing=compose(*chain)))
-    what = "give `data.preprocess` in the config, which stands in for the bundle's preprocessing"
+    what = "give `data.preprocess` in the config, which replaces the bundle's preprocessing"
     place = f"tiny.yaml:{lab.write() and lab.line_of('path: bundle')}: "
     for result in (lab.run(), lab.validate()):
         refused(result, lab, place, "cannot be mapped to keys of a config", said, what)
@@ -77,7 +77,7 @@ def test_a_bundle_that_is_not_whole_is_refused_by_what_it_lacks(tmp_path: Path) 
     lab = bundle_lab(tmp_path)
     bundle = tmp_path / "bundle"
     (bundle / "models" / "model.pt").rename(tmp_path / "model.pt")
-    said = "holds no weights: no models/model.pt and no models/model.ts; nothing is downloaded"
+    said = "has no weights: neither models/model.pt nor models/model.ts; nothing is downloaded"
     refused(lab.run(), lab, f"tiny.yaml:{lab.line_of('path: bundle')}: model: ", said)
     lab.keys["model"]["weights"] = "model.pt"
     assert lab.validate().exit_code == 0

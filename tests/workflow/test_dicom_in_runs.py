@@ -158,7 +158,7 @@ def test_without_highdicom_it_is_refused_before_the_run(tmp_path: Path, monkeypa
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["dicom"], "it must hold nifti"),
+        (["dicom"], "it must contain nifti"),
         (["nifti", "nifti"], "nifti is listed twice"),
         (["nifti", "dicm"], "dicm"),
         ([], "write"),

@@ -301,4 +301,4 @@ def test_out_of_memory_halves_the_batch_of_all_that_follows(tmp_path: Path) -> N
     outcome = run_command(whole)
     assert [ended.content["room"] for ended in outcome.results] == [2, 2]
     notes = tables.written[-1][2]
-    assert notes == ["number 0: out of memory; from here on with half the batch"]
+    assert notes == ["number 0: out of memory; continuing with half the batch size"]

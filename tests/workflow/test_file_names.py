@@ -12,7 +12,7 @@ def test_names_that_are_too_long_together(quick: None, tmp_path: Path) -> None:
     target = lab.keys["targets"][0]
     target["name"] = "t" * 120
     lab.keys["methods"] = [{"name": "saliency", "id": "é" * 50}]
-    refused(lab.run(), lab, "file systems take 255", "target 120", "method 100")
+    refused(lab.run(), lab, "file systems allow 255", "target 120", "method 100")
     assert not lab.root.exists()
     lab.keys["methods"] = [{"name": "saliency", "id": "é" * 20}]
     assert lab.run().exit_code == 0

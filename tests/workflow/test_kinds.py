@@ -119,7 +119,7 @@ def test_units_random_weights_dissection_and_retraining_are_refused_by_name(
     del lab.keys["dissection"]
     lab.keys["retrain"] = {"iterations": 1}
     result = esegeta("retrain", lab.write())
-    refused(result, lab, f"tiny.yaml:{lab.line_of('retrain:')}: retrain builds the network anew")
+    refused(result, lab, f"tiny.yaml:{lab.line_of('retrain:')}: retrain builds the network again")
     refused(esegeta("layers", lab.write()), lab, "a list of layers needs", WORDS[kind])
 
 
@@ -127,7 +127,7 @@ def test_a_pickled_network_is_not_trained_from_scratch(tmp_path: Path) -> None:
     lab = closed_lab(tmp_path, "module")
     lab.keys["retrain"] = {"iterations": 1}
     result = esegeta("retrain", lab.write())
-    refused(result, lab, "retrain builds the network anew", "a pickled network is read from its")
+    refused(result, lab, "retrain builds the network again", "a pickled network is read from its")
 
 
 @pytest.mark.slow
@@ -205,7 +205,9 @@ def test_validate_prints_what_the_network_can_do_beside_what_is_asked(tmp_path: 
     plain.keys["methods"] = [{"name": "grad_cam", "layer": "model.0"}]
     plain.keys["scores"] = ["parameter_randomization"]
     text = plain.validate().output
-    assert "gradients: yes, layers: yes, retraining: yes, window: any the network takes" in text
+    assert (
+        "gradients: yes, layers: yes, retraining: yes, window: any size the network takes" in text
+    )
     assert "asked for: layers: grad_cam; gradients: grad_cam; random weights: param" in text
 
 

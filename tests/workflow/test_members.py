@@ -66,9 +66,9 @@ def test_what_was_taken_off_every_file_is_said(tmp_path: Path) -> None:
     lab.keys["model"]["weights"] = [names[0], "other.pt"]
     result = lab.validate()
     assert result.exit_code == 0, result.output
-    said = "model.weights: other.pt: taken off the weights: the wrapper"
+    said = "model.weights: other.pt: removed from the weights: the wrapper"
     assert " ".join(result.output.split()).count(said) == 1
-    assert result.output.count("taken off") == 1
+    assert result.output.count("removed from") == 1
     assert lab.run().exit_code == 0
     first, second = lab.record()["network"]["weights"]
     assert first["taken_off"] == {"wrapper": "", "prefixes": [], "entries": []}
@@ -90,7 +90,7 @@ def test_the_cost_is_shown_before_a_run(tmp_path: Path) -> None:
     result = lab.validate()
     assert result.exit_code == 0, result.output
     assert "8 mirrored passes x 3 members = 24 forward passes per window" in result.output
-    assert "each map is made once more for its members" in result.output
+    assert "each map is also made for every member" in result.output
 
 
 @pytest.mark.parametrize("kind", ["ensemble", "mirrored"])
@@ -204,12 +204,12 @@ def test_dissecting_an_ensemble_is_refused(tmp_path: Path) -> None:
     folds(lab)
     lab.keys["dissection"] = {"layers": ["model.0"], "concepts": {"liver": 1}}
     result = lab.validate()
-    refused(result, lab, "dissection: units are of one network, and model.weights lists 3")
+    refused(result, lab, "dissection: units belong to one network, but model.weights lists 3")
     lab.keys["dissection"]["member"] = 4
     refused(lab.validate(), lab, "dissection.member: 4: model.weights lists 3 networks")
     lab.keys["dissection"]["member"] = 1
     lab.keys["model"]["weights"] = "w.safetensors"
-    refused(lab.validate(), lab, "dissection.member: 1: there is one network")
+    refused(lab.validate(), lab, "dissection.member: 1: there is a single network")
 
 
 def label_by_brightness(lab: Lab) -> None:

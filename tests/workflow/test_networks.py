@@ -116,9 +116,9 @@ def test_what_was_taken_off_the_weights_is_in_the_record(tmp_path: Path) -> None
     lab.keys["model"]["weights"] = "checkpoint.pt"
     lab.keys["name"] = "other"
     notes = [
-        'model.weights: checkpoint.pt: taken off the weights: the wrapper "state_dict", the '
+        'model.weights: checkpoint.pt: removed from the weights: the wrapper "state_dict", the '
         'prefix "net.", the prefix "_orig_mod."',
-        'model.weights: checkpoint.pt: several weights fit: "state_dict" was taken, and not "ema"; '
+        'model.weights: checkpoint.pt: several weights fit: "state_dict" was used, not "ema"; '
         "choose with weights_key",
     ]
     validated = lab.validate().output

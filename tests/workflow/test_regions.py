@@ -300,5 +300,5 @@ def test_a_mask_of_0_and_255_is_refused_and_says_so(model: Trained, tmp_path: Pa
     save_image(tmp_path / "a_truth.nii.gz", truth, affine)
     assert lab.run().exit_code == 0
     (note,) = (note for note in lab.record()["notes"] if "255" in note)
-    assert "255 in the label map is not an integer of any label, and counted as background" in note
+    assert "255 in the label map belongs to no label, and counts as background" in note
     assert read_json(lab.root / "a" / "a_desc-prediction_dseg.json")["notes"] == [note]

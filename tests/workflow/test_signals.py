@@ -82,7 +82,7 @@ def test_a_stopped_command_is_finished_by_the_next(
         said = stop_once(lambda: bool(results()), process, number)
     assert process.returncode == 128 + number
     assert said.splitlines()[-1] == (
-        f"stopped by {WORDS[number]}; run the same command again to go on from here"
+        f"stopped by {WORDS[number]}; run the same command again to continue from here"
     )
     assert "Traceback" not in said
     assert_whole(lab.root)

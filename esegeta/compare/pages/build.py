@@ -81,7 +81,7 @@ def _states(runs: Sequence[ReportRun]) -> list[str]:
         "failed": "failed",
     }
     return [
-        f"The run {run.folder.name} {words[run.folder.state]}; what is there is shown."
+        f"The run {run.folder.name} {words[run.folder.state]}; what exists so far is shown."
         for run in runs
         if run.folder.state in words
     ]

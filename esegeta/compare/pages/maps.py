@@ -97,7 +97,7 @@ def show_map(run: ReportRun, key: TaskKey, ground: Underlay, focus: Focus, sink:
     sidecar = run.sidecars.get(key)
     if sidecar is None:
         message = str(run.tasks[key].get("message") or "")
-        message = message or run.foreign.get(key) or "its files are not there"
+        message = message or run.foreign.get(key) or "its files are missing"
         return MapEntry(**known, failure=message)
     files = run.files(key)
     layers, faults = _layers_of(files, sidecar, ground, sink)

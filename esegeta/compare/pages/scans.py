@@ -144,7 +144,7 @@ def _read_scan(
     case = run.cases.get(name)
     missing = [] if case is None else [path for path in case.images if not path.exists()]
     if case is None or missing:
-        what = "its file is not found" if case is None else f"{missing[0]} is not there any more"
+        what = "its file is not found" if case is None else f"{missing[0]} does not exist any more"
         notes.append(f"The scan is not shown: {what}. Make the report where the run was made.")
         return None
     changed = _changed(run, case)

@@ -116,7 +116,7 @@ class Patterns:
         if self.network_sha256 != _weights_sha256(predictor):
             raise ModelError(
                 "the patterns were fitted on a network with different weights",
-                hint="leave `patterns` out to fit them anew",
+                hint="leave `patterns` out to fit them again",
             )
 
 

@@ -256,6 +256,6 @@ class PatternRules(Rules):
         if found is None or not fits:
             raise ModelError(
                 f"the patterns hold no operation {key} of this shape",
-                hint="leave `patterns` out to fit them anew",
+                hint="leave `patterns` out to fit them again",
             )
         return found.to(like)

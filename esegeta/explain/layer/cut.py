@@ -159,7 +159,7 @@ def require_units_first(name: str, shape: Shape, windows: Windows) -> None:
         )
     if holds_units_last(shape, seen):
         raise LayerError(
-            f'layer "{name}": its output {shape} holds its units last, behind the positions',
+            f'layer "{name}": its output {shape} has its units last, after the positions',
             hint="name a layer whose units come first, such as the block around it",
         )
 

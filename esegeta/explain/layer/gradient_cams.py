@@ -159,7 +159,7 @@ def rectified(result: LayerResult) -> LayerResult:
 
 @dataclass(frozen=True)
 class GradCamPP(LayerMethod):
-    """Grad-CAM with channel weights that let each position count by how much it needs.
+    """Grad-CAM with channel weights in which each position has its own coefficient.
 
         a = ReLU(sum_k w_k A_k),   w_k = sum_i c_ki ReLU(g_ki)
         c_ki = 1 / (2 + g_ki sum_j ReLU(A_kj))

@@ -45,7 +45,9 @@ class LayerActivation(LayerMethod):
         reads_target=False,
     )
     meaning: ClassVar[Meaning] = ACTIVATION
-    zero_hint: ClassVar[str] = "the layer is silent here; choose another `layer` or `channel`"
+    zero_hint: ClassVar[str] = (
+        "the activation of the layer is zero here; choose another `layer` or `channel`"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -83,7 +85,7 @@ class LayerActivation(LayerMethod):
         rounding = 1e-5 if objective.predictor.precision == "fp32" else 1e-2
         if 0 < float(result.voxels.abs().max()) < rounding * largest:
             raise MapError(
-                f"{self.name}: the units of layer {site.name} cancel at every position, as behind "
+                f"{self.name}: the units of layer {site.name} cancel at every position, as after "
                 "a norm over units, so that their mean is rounding error",
                 hint="name one unit with `channel`, or another layer",
             )

@@ -162,7 +162,7 @@ def _with_targets(config: RunConfig, keys: ConceptsKeys) -> RunConfig:
                 raise ConfigError(
                     f"{config.document.place((BLOCK, 'targets', index))}: {BLOCK}.targets[{index}]:"
                     f" {fault}",
-                    hint="give the target a `name` beside its `label`",
+                    hint="give the target a `name` in addition to its `label`",
                 )
             more.append(TargetKeys(name=target, label=target))
     return replace(
@@ -203,9 +203,9 @@ def _require_cases(basis: Basis, keys: ConceptsKeys) -> None:
     config = basis.config
     raise ConfigError(
         f"{config.document.place((BLOCK,))}: concepts: one case only, {basis.cases[0].name}: a "
-        "test needs other cases to hold in",
-        hint="give two or more cases, six for a test of use, or cut the one into parts that stand "
-        "for cases: concepts: {slabs: 6}",
+        "test needs other cases to be checked on",
+        hint="give two or more cases, six for a useful test, or cut the one into parts that count "
+        "as cases: concepts: {slabs: 6}",
     )
 
 
@@ -213,8 +213,8 @@ def _require_truth(basis: Basis, key: str) -> None:
     for case in basis.cases:
         if case.label is None:
             raise ConfigError(
-                f"{basis.config.document.place((BLOCK, key))}: concepts.{key}: what is a false "
-                f"positive takes a ground truth, and case {case.name} has none",
+                f"{basis.config.document.place((BLOCK, key))}: concepts.{key}: false positives can "
+                f"only be found with a ground truth, and case {case.name} has none",
                 hint=f"give every case a `label:` file, or leave `{key}` out",
             )
 
@@ -226,5 +226,5 @@ def _check_slabs(run: ConceptRun) -> None:
             raise ConfigError(
                 f"{run.basis.config.document.place((BLOCK, 'slabs'))}: concepts.slabs: {run.slabs} "
                 f"slabs of {grid.shape[axis]} slices in case {name}",
-                hint="ask for fewer slabs",
+                hint="give fewer slabs",
             )

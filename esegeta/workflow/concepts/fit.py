@@ -134,7 +134,7 @@ def _named(
             )
             levels.append(one[f"{key}|levels"].numpy())
     if not parts:
-        why = "no piece of it has another place in the body to be told from"
+        why = "no part of it has another place in the body to be compared with"
         return Vectors(layer, name, NAMED, 0, 0, refused=why)
     examples = Examples.of(parts)
     counts = np.bincount(np.concatenate(levels), minlength=len(LEVELS)) / len(examples)
@@ -173,7 +173,7 @@ def _discovered(
             members=tuple(kept_members),
         )
         if examples is None:
-            why = "no case holds both it and supervoxels that are not of it"
+            why = "no case contains both it and supervoxels outside it"
             vectors.append(_refused(one, why))
         else:
             vectors.append(_fitted(session, one, examples, number))
@@ -235,7 +235,7 @@ def _fitted(session: ConceptSession, vectors: Vectors, examples: Examples, numbe
     keys = session.run.keys
     facts = {**vars(vectors), "num_cases": examples.num_cases}
     if examples.num_cases < 2:
-        why = "only one case holds it: there is none to test it on"
+        why = "only one case contains it, so there is no other case to test it on"
         return Vectors(**{**facts, "refused": why})
     # A discovered concept is what the layer tells apart: its gate is no finding, and kept short.
     fewest = math.ceil(1 / keys.level) - 1

@@ -165,7 +165,7 @@ def _error_row(
     if vectors.refused or vectors.fit is None:
         return ErrorRow(*place, None, refused=vectors.refused)
     if slopes is None or min(counts) < 2:
-        why = f"{counts[0]} false and {counts[1]} true components: a test needs two of either kind"
+        why = f"{counts[0]} false and {counts[1]} true components: a test needs two of each kind"
         return ErrorRow(*place, None, refused=why)
     found = contrast(
         slopes.steps(vectors.fit.cavs).mean(axis=0),

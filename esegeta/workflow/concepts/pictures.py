@@ -98,7 +98,7 @@ def draw_examples(task: Task, desk: Desk) -> Content:
         path = session.run.folder / "discovered" / name
         title = f"{one.layer}: {one.concept}, {one.num_examples} examples"
         if one.fit is not None:
-            title += f", told apart with accuracy {one.fit.accuracy:.2f}"
+            title += f", distinguished with accuracy {one.fit.accuracy:.2f}"
         names = ("an example", "others of the concept")
         with atomic_path(path) as temporary:
             draw_unit(temporary, title, names, [chosen.panels[(place, row)] for row in rows])

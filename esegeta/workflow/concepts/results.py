@@ -136,24 +136,25 @@ def notes_of(desk: Desk) -> list[str]:
     for name, share in unmatched.items():
         notes.append(
             f"{name}: {100 * share:.0f} % of its examples have no other place as deep in the body; "
-            "their counter-examples are from anywhere in it, so that the vector may be an address"
+            "their counter-examples are from anywhere in it, so the vector may encode the place"
         )
     for name, images in run.shown.items():
         notes.append(
-            f"{name}: shown by {len(images)} images, against patches of the cases from anywhere in "
-            "the body: what else differs between these images and the cases is in the vector too"
+            f"{name}: defined by {len(images)} images, compared with patches from anywhere in the "
+            "cases' bodies: any other difference between these images and the cases is in the "
+            "vector too"
         )
     if run.keys.counters == "anywhere":
-        notes.append("counters: anywhere: a vector may tell places apart, and no concept")
+        notes.append("counters: anywhere: a vector may distinguish places instead of a concept")
     if run.keys.discover is not None:
         notes.append(
-            "discovered concepts are groups of what the layer itself tells apart: that their "
-            "vectors generalise is no finding"
+            "discovered concepts are groups that the layer itself distinguishes, so their "
+            "generalising is not a finding"
         )
         known = {f"{layer.name}/{one}" for layer in run.layers for one in range(1, 1000)}
         lost = [name for name in run.keys.discover.names if name not in known]
         if lost:
-            notes.append(f"discover.names: no such concept: {', '.join(lost)}; say LAYER/NUMBER")
+            notes.append(f"discover.names: no such concept: {', '.join(lost)}; write LAYER/NUMBER")
     refused = sorted({row.vectors.concept for row in rows if row.tcav is None})
     if refused:
         notes.append(f"without a figure in one layer or more: {', '.join(refused)}; see `refused`")

@@ -50,9 +50,9 @@ def _images_of(folder: Path, name: str, basis: Basis) -> tuple[Case, ...]:
     images = cases_in_folder(folder, basis.config.keys.data.channels)
     if len(images) < LEAST_IMAGES:
         raise DataError(
-            f"{what}: {folder} holds {len(images)} image{'s' * (len(images) != 1)}: what is "
-            "learned of some must hold in others",
-            hint="give two or more images of the concept, six for a test of use",
+            f"{what}: {folder} holds {len(images)} image{'s' * (len(images) != 1)}, but what "
+            "is learned from some images is tested on others",
+            hint="give two or more images of the concept, six for a useful test",
         )
     ndim = basis.grids[basis.cases[0].name].ndim
     for image in images:

@@ -165,7 +165,7 @@ def _notes(session: DissectionSession, questions: Sequence[AblatedUnits]) -> lis
     }
     return [
         f"ablation: {layer} has {count} other sets of units, not {keys.draws} draws; "
-        f"intervals rest on these few, and no p is below {1 / (1 + count):.2g}"
+        f"intervals rely on these few, and p is at least {1 / (1 + count):.2g}"
         for layer, count in few.items()
     ]
 

@@ -281,9 +281,9 @@ def _check_exchange(dissection: Dissection) -> None:
     for name, other in others:
         if other != turn:
             raise ConfigError(
-                f"{place}: dissection.chance: exchange lays label maps over each other, but case "
-                f"{first} runs {turn} and case {name} {other}",
-                hint="turn all cases alike: data.preprocess.orientation: RAS",
+                f"{place}: dissection.chance: exchange puts label maps of cases onto each other, "
+                f"but the axes of case {first} run {turn}, and those of case {name} {other}",
+                hint="orient all cases the same way: data.preprocess.orientation: RAS",
             )
 
 

@@ -181,7 +181,7 @@ def _refuse_images(name: str, block: Block) -> None:
     """Refuse concepts that images of their own show, where a region of the cases is asked for."""
     if block == "dissection":
         raise ConfigError(
-            f"dissection.concepts.{name}: images show what a concept looks like, and not where it "
+            f"dissection.concepts.{name}: images show what a concept looks like, but not where it "
             "is in a case",
             hint="give each case's region as a `mask` file; `esegeta concepts` takes `images`",
         )
@@ -192,7 +192,8 @@ def _require_region(
 ) -> None:
     if blocks[source].images is not None:
         raise ConfigError(
-            f'{block}.concepts.{name}: "{source}" is shown by images, and has no place in a case',
+            f'{block}.concepts.{name}: "{source}" is defined by example images, so it has no '
+            "location in a case",
             hint="name a label, or a concept that is a region",
         )
 

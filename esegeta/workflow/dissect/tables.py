@@ -169,7 +169,7 @@ def notes_of(dissection: Dissection, results: UnitResults, all_counts: Counts) -
     sizes = zip(dissection.concepts.names, all_counts.tally.concepts.tolist(), strict=True)
     empty = [name for name, size in sizes if not size]
     if empty:
-        notes.append(f"concepts that no case holds: {', '.join(empty)}")
+        notes.append(f"concepts that no case contains: {', '.join(empty)}")
     notes += _ceiling_notes(dissection, results, all_counts)
     dead = sum(finding.dead for finding in results.findings)
     if dead:
@@ -187,7 +187,7 @@ def notes_of(dissection: Dissection, results: UnitResults, all_counts: Counts) -
     ]
     if tied:
         notes.append(
-            f"units that tie at their threshold, of which less than half of the quantile is above "
+            f"units with ties at their threshold, so that less than half of the quantile is above "
             f"it: {len(tied)} of {count}"
         )
     if dissection.keys.holdout:
@@ -195,7 +195,9 @@ def notes_of(dissection: Dissection, results: UnitResults, all_counts: Counts) -
     smallest = dissection.chance.least_p(len(dissection.grids))
     tests = dissection.num_units * len(dissection.concepts.names)
     if smallest > dissection.keys.q_value:
-        notes.append(f"no p below {smallest:.3g} with {dissection.num_draws} draws: no name")
+        notes.append(
+            f"with {dissection.num_draws} draws, p is at least {smallest:.3g}: no unit is named"
+        )
     else:
         notes += _small_body_notes(dissection, all_counts)
     if smallest <= dissection.keys.q_value and _is_held_back(dissection, results, smallest):
@@ -247,8 +249,8 @@ def _small_body_notes(dissection: Dissection, all_counts: Counts) -> list[str]:
         return []
     return [
         f"q cannot be {dissection.keys.q_value:g} for {', '.join(found)}, whatever a unit marks: "
-        "the cases hold too few independent pieces, and chance overlaps as much as there can be "
-        "that often; take more cases, or another quantile"
+        "the cases have so few independent pieces that chance often reaches the largest possible "
+        "overlap; take more cases, or another quantile"
     ]
 
 

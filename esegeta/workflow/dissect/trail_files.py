@@ -81,7 +81,9 @@ def write_trails(task: Task, desk: Desk) -> Content:
     notes = _notes(session, pairs, trails, num_places(places))
     folder = dissection.folder
     files = [folder / f"trails.{ending}" for ending in ("json", "graphml", "png")]
-    title = f"{dissection.basis.config.keys.name}: who influences whom, and the strongest trails"
+    title = (
+        f"{dissection.basis.config.keys.name}: paths through the network, and the strongest of them"
+    )
     with atomic_path(files[2]) as temporary:
         draw_trails(temporary, nodes, edges, trails, title)
     write_graphml(files[1], nodes, edges)
@@ -286,7 +288,7 @@ def _facts(
         "held_at": keys.to,
         "q_value": keys.q_value,
         "smallest_change": RESOLUTION,
-        "strength": "the product of a trail's weights; its width is the smallest of them",
+        "strength": "the product of a path's weights; its width is the smallest of them",
     }
 
 
@@ -305,10 +307,10 @@ def _notes(
         )
     lost = [label for label, found in trails.items() if not found]
     if lost:
-        notes.append(f"trails: no trail leads to {', '.join(lost)}")
+        notes.append(f"trails: no path leads to {', '.join(lost)}")
     smallest = 1 / (keys.permutations + 1)
     if smallest > keys.q_value:
-        notes.append(f"trails: no p below {smallest:.3g} with {keys.permutations} permutations")
+        notes.append(f"trails: with {keys.permutations} permutations, p is at least {smallest:.3g}")
     elif any(pair.influence > 0 and pair.q > keys.q_value and pair.p <= smallest for pair in pairs):
         tests = sum(pair.influence > 0 for pair in pairs)
         notes.append(

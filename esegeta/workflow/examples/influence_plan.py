@@ -78,13 +78,13 @@ class InfluencePlan:
         found = []
         if len(self.checkpoints) == 1:
             found.append(
-                "examples.influence: a single checkpoint says what one more step would do, not "
+                "examples.influence: a single checkpoint shows what one more step would do, not "
                 "what the training did; TracIn adds up several"
             )
         if self.keys.learning_rates is None and len(self.checkpoints) > 1:
             found.append(
-                "examples.influence: all checkpoints weigh the same; give `learning_rates` where "
-                "the rate changed"
+                "examples.influence: all checkpoints have the same weight; give `learning_rates` "
+                "where the rate changed"
             )
         if self.training.config.keys.retrain is None:
             found.append(
@@ -141,7 +141,7 @@ def _find_checkpoints(config: RunConfig, keys: InfluenceKeys) -> tuple[Path, ...
     for path in found:
         if found.count(path) > 1:
             place = config.document.place((*BLOCK, "checkpoints"))
-            raise ConfigError(f"{place}: examples.influence.checkpoints: {path} is there twice")
+            raise ConfigError(f"{place}: examples.influence.checkpoints: {path} is listed twice")
     return tuple(found)
 
 
@@ -222,7 +222,7 @@ def _grids(basis: Basis, config: RunConfig, cases: Sequence[Case]) -> dict[str, 
         if case.label is None:
             raise ConfigError(
                 f"{config.document.place(('data', 'cases', index))}: {'.'.join(CASES)}: "
-                f"case {case.name} has no ground truth to be trained on",
+                f"case {case.name} has no ground truth to train on",
                 hint="give every training case a `label:` file",
             )
     return grids

@@ -72,7 +72,7 @@ def _selected(
         return {"group": group, "items": count, "rows": [], "neighbours": [], "notes": notes}
     if count > MOST_ITEMS:
         raise DataError(
-            f"{_shown(group)}: {count} items are too many to compare each two of them",
+            f"{_shown(group)}: {count} items are too many to compare all pairs of them",
             hint=f"at most {MOST_ITEMS}: lower examples.supervoxels, raise examples.min_voxels, or "
             "give fewer cases",
         )

@@ -144,7 +144,7 @@ def fit_label(task: Task, desk: Desk) -> Content:
     reason = _too_little(table)
     if reason:
         content |= {"fidelity": None, "drawn": False, "regions": len(table.answers)}
-        notes.append(f"surrogate of {label}: {reason}; nothing is drawn")
+        notes.append(f"surrogate of {label}: {reason}; there is no figure")
     else:
         fidelity = measure_fidelity(table, keys.kind, keys.depth)
         faithful = fidelity.value >= keys.least_fidelity
@@ -158,8 +158,8 @@ def fit_label(task: Task, desk: Desk) -> Content:
         else:
             notes.append(
                 f"surrogate of {label}: fidelity {fidelity.value:.2f} on held-out "
-                f"{_held_out(study)} is below {keys.least_fidelity:g}; it does not say what the "
-                "network goes by, and nothing is drawn"
+                f"{_held_out(study)} is below {keys.least_fidelity:g}; it does not show what "
+                "the network relies on, so there is no figure"
             )
     desk.note(*notes)
     assert task.record is not None and task.key is not None
@@ -204,7 +204,7 @@ def _table(
         )
         notes.append(
             f"surrogate of {label}: a single case; parts of it along {axis} are held out, which "
-            "are near neighbours and no new patients"
+            "are near neighbours, not new patients"
         )
         return grouped, notes
     return table, notes

@@ -219,6 +219,6 @@ def _notes(job: FeatureJob) -> list[str]:
         return []
     mine = "x".join(f"{mm:.4g}" for mm in job.spacing_mm)
     return [
-        f"features: the voxels of the cases differ in size; pictures count as {mine} mm, those of "
-        "the first, and real patches are compared voxel by voxel: give preprocess.spacing_mm"
+        f"features: the voxels of the cases differ in size; pictures have {mine} mm, as the first "
+        "case, and real patches are compared voxel by voxel: give preprocess.spacing_mm"
     ]

@@ -161,7 +161,7 @@ def _read_direction(config: RunConfig, path: str, item: FeatureObjectiveKeys) ->
     found = _chosen(file, tensors, item)
     vector = found.float().flatten()
     if found.ndim == 0 or not bool(vector.isfinite().all()) or not bool(vector.any()):
-        raise DataError(f"{file}: is no vector of finite numbers that are not all zero")
+        raise DataError(f"{file}: must be a vector of finite numbers, not all zero")
     return vector, file_sha256(file)
 
 
@@ -195,8 +195,8 @@ def _chosen(file: Path, tensors: Mapping[str, Tensor], item: FeatureObjectiveKey
         return tensors.get(DIRECTION, next(iter(tensors.values())))
     raise DataError(
         f"{file}: holds {len(tensors)} vectors",
-        hint="name the one in `concept`, of a file that `esegeta concepts` has left; or give a "
-        f"file with the tensor `{DIRECTION}`",
+        hint="choose one with `concept`, if `esegeta concepts` wrote the file; or give a file with "
+        f"the tensor `{DIRECTION}`",
     )
 
 

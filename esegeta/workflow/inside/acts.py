@@ -266,8 +266,8 @@ def _of_units(own: UnitTotals) -> list[dict[str, float | int | bool]]:
 
 def _notes(layers: Sequence[Mapping[str, object]]) -> list[str]:
     return [
-        f"{row['layer']}: {row['dead']} of {row['units']} units are dead: they say the same "
-        "everywhere in all cases"
+        f"{row['layer']}: {row['dead']} of {row['units']} units are dead: their activation is "
+        "the same everywhere in all cases"
         for row in layers
         if row["dead"]
     ]

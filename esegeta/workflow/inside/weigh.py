@@ -157,10 +157,10 @@ def _notes(every: list[Filters], first: set[str], slopes: list[float] | None) ->
     if not every:
         return ["inspect.weights: the network has no 2D or 3D convolution"]
     if not first:
-        return ["inspect.weights: no convolution is handed the image itself"]
+        return ["inspect.weights: no convolution takes the image itself"]
     if slopes is None:
         return [
-            "inspect.weights: preprocessing is no line in the file's grey values, so first-layer "
-            "filters are in units of the network's input"
+            "inspect.weights: preprocessing is not linear in the file's grey values, so "
+            "first-layer filters are in units of the network's input"
         ]
     return []

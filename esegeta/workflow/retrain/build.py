@@ -191,8 +191,8 @@ def _try_out(experiment: Experiment, recipe: TrainingRecipe) -> None:
     weights = zip(network.parameters(), other.parameters(), strict=True)
     if all(bool(torch.equal(one, two)) for one, two in weights):
         raise ModelError(
-            f"{config.document.place(('model',))}: the network is the same under two seeds, and "
-            "cannot be trained from scratch",
+            f"{config.document.place(('model',))}: the network is the same with two seeds, so "
+            "it cannot be trained from scratch",
             hint="its class must draw its weights from torch's random state, and load none",
         )
     with seeded(0, experiment.device):  # dropout draws

@@ -11,7 +11,7 @@ from esegeta.volume import Case
 from esegeta.workflow import Experiment
 from esegeta.workflow.plans import TargetPlan, atlas_file, baseline_files, nested
 
-CONSEQUENCE = "what is kept or removed gives the label away, and Dice may rise by that alone; take "
+CONSEQUENCE = "what is kept or removed reveals the label, which alone may raise Dice; use "
 
 
 def leak_of_target(target: TargetPlan, experiment: Experiment) -> str:
@@ -27,7 +27,7 @@ def leak_of_target(target: TargetPlan, experiment: Experiment) -> str:
     if not (target.wants_truth or by_file):
         return ""
     return (
-        f'target "{target.name}" looks at the ground truth, and so do the maps that rank the '
+        f'target "{target.name}" uses the ground truth, and so do the maps that rank the '
         f"voxels of held-out images: {CONSEQUENCE}a target over predicted voxels"
     )
 
@@ -45,7 +45,7 @@ def leaks_of_methods(methods: Mapping[str, Explainer], experiment: Experiment) -
         if any(_is_truth(file, case) for files, case in pairs for file in files):
             yield (
                 f'method "{identity}" reads the ground truth of held-out images (features or '
-                f"baseline): {CONSEQUENCE}features that do not know it"
+                f"baseline): {CONSEQUENCE}features that do not depend on it"
             )
 
 

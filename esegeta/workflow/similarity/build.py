@@ -203,7 +203,7 @@ def _check_size(comparison: Comparison) -> None:
     if num_units > MOST_UNITS:
         raise ConfigError(
             f"{document.place(('similarity',))}: similarity: {num_units} units of "
-            f"{len(comparison.places)} layers, but sums over pairs of units may be of {MOST_UNITS}",
+            f"{len(comparison.places)} layers, but pairs of at most {MOST_UNITS} can be compared",
             hint="name fewer layers, or compare fewer networks at a time",
         )
     for case in comparison.cases:
@@ -213,7 +213,7 @@ def _check_size(comparison: Comparison) -> None:
             raise ConfigError(
                 f"{document.place(('similarity', 'slabs'))}: similarity.slabs: {comparison.slabs} "
                 f"slabs of {slices} slices in case {case.name}",
-                hint="ask for fewer slabs",
+                hint="give fewer slabs",
             )
     samples, count = comparison.keys.samples, len(comparison.cases)
     if samples < count:
@@ -228,8 +228,8 @@ def _notes_on_cases(comparison: Comparison) -> list[str]:
     count = len(comparison.groups)
     if count < LEAST_CASES:
         return [
-            "one case: values only; an interval and a test need several cases to draw from and "
-            "to pair anew, or parts that stand for them: similarity: {slabs: 6}"
+            "one case: values only; intervals and tests need several cases, or parts that count "
+            "as cases: similarity: {slabs: 6}"
         ]
     if comparison.slabs > 1:
         return [
@@ -238,7 +238,7 @@ def _notes_on_cases(comparison: Comparison) -> list[str]:
         ]
     if count < FEW_CASES:
         return [
-            f"{count} cases: intervals of so few are too narrow, and no p can be small; take at "
+            f"{count} cases: intervals of so few are too narrow, and p cannot be small; take at "
             f"least {FEW_CASES}"
         ]
     return []

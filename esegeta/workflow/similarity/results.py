@@ -153,7 +153,7 @@ def _notes(comparison: Comparison, found: Found) -> list[str]:
     correlated = {"cca", "svcca", "pwcca"} & set(comparison.keys.methods)
     if narrow and correlated:
         notes.append(
-            f"{', '.join(sorted(correlated))}: fewer than ten positions a unit in "
+            f"{', '.join(sorted(correlated))}: fewer than ten positions per unit in "
             f"{', '.join(narrow)}; canonical correlations of so few are large by chance: raise "
             "similarity.samples"
         )

@@ -61,8 +61,8 @@ def sample_case(task: Task, desk: Desk) -> Content:
     chosen = draw_positions(strata, comparison.quota(number), generator)
     if len(chosen) == 0:
         raise DataError(
-            f"{case.name}: no position to compare layers at: no voxel lies in the body, "
-            "within what every network sees",
+            f"{case.name}: there is no position to compare layers at: no voxel of the body is "
+            "seen by every network",
             hint="check orientation, crop and intensities of each config's preprocessing",
         )
     where = torch.stack(along_axes(chosen, comparison.basis.grids[case.name].shape), dim=1)

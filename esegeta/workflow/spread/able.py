@@ -63,7 +63,7 @@ def require_allocation() -> None:
     if not os.environ.get("SLURM_JOB_ID"):
         raise ConfigError(
             "--cluster allocation: this is not inside a Slurm allocation",
-            hint="call it in a script for sbatch, or in salloc; or give a file with the keys of "
+            hint="run it in a script for sbatch, or in salloc; or give a file with the keys of "
             "`cluster`",
         )
     require_program("allocation", "srun")

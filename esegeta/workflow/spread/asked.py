@@ -35,7 +35,7 @@ def asked_cluster(
     if workers is not None and cluster is not None:
         raise ConfigError(
             "--workers and --cluster: give one of them",
-            hint="the number of a cluster's workers is `workers` in its file",
+            hint="for a cluster, `workers` in its file is the number of workers",
         )
     if workers is not None:
         return ClusterKeys(kind="local", workers=_number(workers), cpus_per_worker=1)
@@ -66,7 +66,7 @@ def cluster_in(path: Path) -> ClusterKeys:
         content, prefix = content[BLOCK], (BLOCK,)
     if not content:
         raise ConfigError(
-            f"{document.place(prefix)}: no keys of `cluster`",
+            f"{document.place(prefix)}: there are no keys of `cluster`",
             hint="give at least kind, and workers for a batch system",
         )
     try:
@@ -79,7 +79,7 @@ def _number(text: str) -> int | Literal["auto"]:
     if text == "auto":
         return "auto"
     if not (text.isascii() and text.isdecimal()) or int(text) < 1:
-        raise ConfigError(f"--workers: found {text}", hint="must be at least 1, or auto")
+        raise ConfigError(f'--workers: "{text}" is not valid', hint="must be at least 1, or auto")
     return int(text)
 
 

@@ -25,14 +25,14 @@ SCRIPT = """\
 #SBATCH --open-mode=append
 #SBATCH --signal=TERM@60
 #SBATCH --output=%x-%A_%a.log
-# --signal ends a part cleanly a minute before its time; --requeue takes it up again after a
-# preemption. The same script again goes on where this one was: finished tasks are skipped.
+# --signal ends a part cleanly a minute before its time limit; --requeue restarts it after a
+# preemption. Submitting the script again continues the work: finished tasks are skipped.
 set -u
 {prologue}export OMP_NUM_THREADS="${{SLURM_CPUS_PER_TASK:-1}}"
 srun esegeta {command} {arguments} --part "$SLURM_ARRAY_TASK_ID/{parts}"
-# When all have ended, once, on any machine that sees the folder:
+# When all parts have ended, run once, on any machine that sees the folder:
 #   esegeta gather {root}
-# or as a job behind this one (JOB is the number that sbatch printed):
+# or as a job after this one (JOB is the number that sbatch printed):
 #   sbatch --dependency=afterany:JOB --wrap {gather}
 """
 

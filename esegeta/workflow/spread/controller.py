@@ -174,7 +174,7 @@ def handing_out(
     ):
         client.register_plugin(LetGo())
         if find_spec("bokeh") is not None:  # Dask draws with it
-            listener.note(f"dashboard, on this machine alone: {cluster.dashboard_link}")
+            listener.note(f"dashboard, on this machine only: {cluster.dashboard_link}")
         order = replace(order, log=keys.kind == "local")
         yield Hands(client, order, folder, num_workers_of(keys), supply)
 
@@ -286,9 +286,9 @@ class Hands:
         if self._losses[place] < MOST_LOSSES:
             return True
         raise OutputError(
-            f"{place}: {MOST_LOSSES} workers died before they began anything of it",
-            hint=f"look into their logs in {self.folder.logs}; is the memory that a worker gets "
-            "enough for the network?",
+            f"{place}: {MOST_LOSSES} workers died before starting any of its tasks",
+            hint=f"see their logs in {self.folder.logs}; does a worker get enough memory for the "
+            "network?",
         )
 
     def _send_away(self, error: NoRoomError) -> None:

@@ -49,15 +49,15 @@ class Forecast:
         """Return it as it is printed."""
         lines = [f"{self.num_tasks} tasks on {self.num_cases} cases", *self.passes]
         known = f"{self.forwards} windows forward and {self.backwards} backward, at most"
-        beside = f", beside those of {', '.join(self.unknown)}" if self.unknown else ""
+        beside = f", besides those of {', '.join(self.unknown)}" if self.unknown else ""
         lines.append(f"passes: {known}{beside}")
         lines.append(f"memory: {self.memory.words()}")
         lines.append(
-            f"hours: about {self.hours:.3g} on this device by one process; scores come on top"
+            f"hours: about {self.hours:.3g} on this device with one process, without scores"
         )
         for count, share in self.parts:
             lines.append(
-                f"  {count} parts: about {self.hours * share:.3g} hours for the dearest of them"
+                f"  {count} parts: about {self.hours * share:.3g} hours for the most expensive part"
             )
         return lines
 
@@ -113,13 +113,15 @@ def shares_of_places(command: Command, parts: int | None = None) -> list[str]:
         parts: also say what share of everything the dearest of so many parts has.
     """
     lines = [
-        f"{command.num_tasks} tasks known beforehand",
-        f"{len(command.places)} places, each of which goes to one process",
+        f"{command.num_tasks} tasks known in advance",
+        f"{len(command.places)} places, each done by one process",
     ]
     if parts is not None:
         total = max(sum(command.places.values()), 1e-9)
         share = longest(lots_of(command.places, command.pieces, parts), parts) / total
-        lines.append(f"  {parts} parts: the dearest of them has {100 * share:.3g} % of the work")
+        lines.append(
+            f"  {parts} parts: the most expensive part has {100 * share:.3g} % of the work"
+        )
     return lines
 
 

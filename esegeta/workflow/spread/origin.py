@@ -82,8 +82,8 @@ class Origin:
         path = Path(self.config)
         if self.config_sha256 and (not path.is_file() or file_sha256(path) != self.config_sha256):
             raise ConfigError(
-                f"{path}: it is gone, or has changed since the command was started",
-                hint="start the command again; what is finished and still matches is kept",
+                f"{path}: was removed or changed since the command was started",
+                hint="start the command again; finished tasks that still match are kept",
             )
         return load_config(path, self.overrides)
 

@@ -41,7 +41,9 @@ class Part:
         """
         found = PART.fullmatch(text)
         if found is None:
-            raise ConfigError(f'--part: found "{text}"', hint="give it as 3/16: the third of 16")
+            raise ConfigError(
+                f'--part: "{text}" is not valid', hint="give it as 3/16: the third of 16"
+            )
         number, count = (int(one) for one in found.groups())
         if count < 1:
             raise ConfigError(f"--part: the number of parts must be at least 1 (found {count})")

@@ -47,7 +47,7 @@ def run_part(
         command = origin.build(listener, only)
         if policy.overwrite and command.forget is not None:
             raise ConfigError(
-                f"--overwrite: one part of `{origin.command}` cannot do again what stands on all",
+                f"--overwrite: a part of `{origin.command}` cannot redo what depends on all parts",
                 hint=f"remove {command.folder}, and run the parts without it",
             )
         with stopped_by_signals(), shared(root, name, f"-of-{part.count}"):

@@ -93,7 +93,7 @@ def controller_script(
     """
     if keys.kind not in HEADERS:
         raise ConfigError(
-            f"cluster.kind: {keys.kind}: no job of its own for the controller",
+            f"cluster.kind: {keys.kind}: the controller cannot be a job there",
             hint=f"start `esegeta {origin.command}` itself on a machine that may submit jobs; "
             f"`submit` is for {', '.join(HEADERS)}",
         )

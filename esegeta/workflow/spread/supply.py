@@ -150,10 +150,10 @@ class BatchSupply:
             f"{logs[-1]} ends with: {last}" if last else f"job {number} left no log in {self.logs}"
         )
         return OutputError(
-            f"{len(self._barren)} jobs ended before a worker of them had come; {said}",
-            hint="does every node see this folder (else give one on a disk that all machines "
-            f"share, with `output:` or -o), has it {sys.executable}, do the lines of "
-            "cluster.prologue run there, and does it reach this machine's ports?",
+            f"{len(self._barren)} jobs ended before any of their workers connected; {said}",
+            hint="does every node see this folder (if not, give one on a shared disk with "
+            f"`output:` or -o), does it have {sys.executable}, do the lines of cluster.prologue "
+            "run there, and can it reach this machine's ports?",
         )
 
 
@@ -179,8 +179,8 @@ class AllocationSupply:
         """
         if self.process.poll() is not None:
             raise OutputError(
-                f"srun ended, with exit code {self.process.returncode}, before all was done",
-                hint=f"see what it and its workers said above and in {self.logs}",
+                f"srun ended with exit code {self.process.returncode} before all tasks were done",
+                hint=f"see its output above, and the logs of its workers in {self.logs}",
             )
 
 
@@ -206,7 +206,7 @@ class SchedulerSupply:
         """
         if self.client.status in ("closing", "closed"):
             raise OutputError(
-                f"the Dask scheduler at {self.address} has gone before all was done",
+                f"the Dask scheduler at {self.address} stopped before all tasks were done",
                 hint="start it again and run the same command: what is finished is kept",
             )
 

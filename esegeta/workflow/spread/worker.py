@@ -165,7 +165,7 @@ def full_disk(error: BaseException | None) -> DiskFullError | None:
 
 def _killer(deaths: int) -> Fault:
     return Fault(
-        f"it killed the process that worked on it {deaths} times, and is not tried again; look "
-        "into the log; lower inference.batch_size or ask for more memory, remove .cluster in the "
-        "output folder and run again"
+        f"the process that worked on it died {deaths} times, so it is not tried again; see the "
+        "log; lower inference.batch_size or ask for more memory, remove .cluster in the output "
+        "folder and run again"
     )

@@ -52,7 +52,7 @@ def test_red_is_above_zero_and_blue_below_where_the_map_is_so_in_an_oblique_scan
     # Between the blobs there is dust, and nothing of it is seen.
     go(tab, NOWHERE, affine_of("oblique"))
     assert num_red(shot(tab)) == num_blue(shot(tab)) == 0
-    assert tab.locator("#meaning").inner_text() == "next to nothing"
+    assert tab.locator("#meaning").inner_text() == "close to zero"
 
 
 def test_a_click_on_a_row_shows_its_map(tab: Any) -> None:

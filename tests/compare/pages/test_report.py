@@ -138,7 +138,7 @@ def test_without_its_scan_a_map_is_shown_on_black_and_it_is_said(tmp_path: Path)
     root = results.write(tmp_path)
     results.image(tmp_path, "torso", "0").unlink()
     (case,) = Page(write_report([root], tmp_path / "out")).data["cases"]
-    assert "is not there any more" in case["notes"][0]
+    assert "does not exist any more" in case["notes"][0]
     page = Page(tmp_path / "out/index.html")
     assert not page.volume(case["scans"][0]["volume"]).get_fdata().any()
 

@@ -22,7 +22,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "key": ({"randms": 30}, 'concepts.randms: unknown key; did you mean "randoms"?'),
     "method": ({"discover": {"method": "ica"}}, "concepts.discover.method"),
     "nothing": ({"concepts": {}}, "name a concept in `concepts`"),
-    "permutations": ({"level": 0.01}, "no p below 0.05 with 19 of them"),
+    "permutations": ({"level": 0.01}, "with 19, p cannot be below 0.05"),
     "box": (
         {"concepts": {"it": {"boxes": {"z": [[[0, 0], [2, 2]]]}}}},
         'concepts.concepts.it: no case "z"',

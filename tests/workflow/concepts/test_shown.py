@@ -64,7 +64,7 @@ def test_images_show_what_drives_a_label(tmp_path: Path) -> None:
         assert vectors[f"units/{name}/step"][unit] == pytest.approx(4, abs=0.7)
     assert rows["drives"]["significant"] == "1" and rows["idle"]["significant"] == "0"
     notes = read_json(lab.root / "concepts" / "concepts.json")["notes"]
-    assert any("drives: shown by 6 images, against patches of the cases" in note for note in notes)
+    assert any("drives: defined by 6 images, compared with patches" in note for note in notes)
     assert "already finished" in esegeta("concepts", lab.config).output
     # Another image is another result.
     save_image(tmp_path / "drives" / "p0_c0.nii.gz", np.ones((SIDE, SIDE), np.float32), np.eye(4))
@@ -119,12 +119,12 @@ def test_bad_folders_of_images_are_named(tmp_path: Path) -> None:
         save_image(solid / f"{name}.nii.gz", np.zeros((4, 4, 4), np.float32), np.eye(4))
     lab.keys["concepts"]["concepts"]["rim"] = {"boundary_of": "drives", "within_mm": 2}
     result = esegeta("validate", lab.write())
-    assert result.exit_code == 2 and "is shown by images" in result.output
+    assert result.exit_code == 2 and "is defined by example images" in result.output
     del lab.keys["concepts"]["concepts"]["rim"]
     for folder, words in (
         ("nowhere", "is not a folder"),
         ("empty", "holds 0 images"),
-        ("single", "holds 1 image:"),
+        ("single", "holds 1 image, but"),
         ("narrow", "c2"),
         ("solid", "has 3 axes, but the cases have 2"),
     ):

@@ -56,4 +56,4 @@ def test_cases_that_are_turned_are_not_laid_over_each_other(tmp_path: Path) -> N
         image = nib.load(path)
         affine = image.affine @ np.diag([-1, 1, 1, 1])
         nib.save(nib.Nifti1Image(np.asarray(image.dataobj), affine), path)
-    refused(esegeta("validate", lab.write()), lab, "dissection.chance: exchange lays", "RAS")
+    refused(esegeta("validate", lab.write()), lab, "dissection.chance: exchange puts", "RAS")

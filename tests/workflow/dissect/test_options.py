@@ -13,7 +13,7 @@ FROM_OPTIONS = {
     "unknown layer": (("--layers", "detectr"), '--layers detectr: layer "detectr" is not in'),
     "all and another": (
         ("--layers", "all", "--layers", "head"),
-        "--layers all,head: `all` stands by itself",
+        "--layers all,head: `all` cannot be combined with names",
     ),
     "a layer twice": (("--layers", "head,head"), "--layers head,head: a layer is named twice"),
     "no layer": (("--layers", ""), "--layers : name a layer"),

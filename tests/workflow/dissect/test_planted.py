@@ -99,7 +99,7 @@ def test_names_are_earned_above_both_bars(tmp_path: Path) -> None:
     lab.keys["dissection"].update(min_iou=0.04, chance={"samples": 9})  # p is 0.1 at the least
     result = esegeta("dissect", lab.write())
     assert [row["named"] for row in table(lab, "units.csv")] == ["0"] * COUNT
-    assert "note: no p below 0.1 with 9 draws" in result.stdout
+    assert "note: with 9 draws, p is at least 0.1" in result.stdout
     assert not list((lab.root / "dissection").rglob("*_mask.nii.gz"))
 
 
@@ -136,7 +136,7 @@ def test_a_concept_that_is_nowhere_is_noted(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     lab.keys["dissection"]["concepts"]["ghost"] = 9
     result = esegeta("dissect", lab.write())
-    assert "concepts that no case holds: ghost" in result.stdout
+    assert "concepts that no case contains: ghost" in result.stdout
     row = pairs(lab)["detector", 0, "ghost"]
     assert row["iou"] == 0
     assert np.isnan([row["p"], row["q"], row["auroc"]]).all()

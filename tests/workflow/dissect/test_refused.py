@@ -46,7 +46,11 @@ FAULTS: dict[str, tuple[Change, str, tuple[str, ...]]] = {
     ),
     "a number for the layers": (keys(layers=3), "layers:", ('put it in quotes: "3"',)),
     "a block for a layer": (keys(layers=[{"a": 1}]), "layers:", ("a layer's name is text",)),
-    "all and another": (keys(layers=["all", "head"]), "layers:", ("`all` stands by itself",)),
+    "all and another": (
+        keys(layers=["all", "head"]),
+        "layers:",
+        ("`all` cannot be combined with names",),
+    ),
     "unknown chance": (
         keys(chance="shfit"),
         "chance:",
@@ -150,7 +154,7 @@ FAULTS: dict[str, tuple[Change, str, tuple[str, ...]]] = {
     "two categories": (
         keys(categories={"a": ["c1"], "b": ["c1"]}),
         "categories:",
-        ('"c1" is given two categories',),
+        ('"c1" has two categories',),
     ),
     "masks of no case": (
         keys(figures={"masks": ["aa"]}),

@@ -86,7 +86,7 @@ def test_sigterm_leaves_what_the_next_run_goes_on_with(tmp_path: Path) -> None:
     with started("dissect", lab.write()) as process:
         told = stop_once((counts / "b.safetensors").exists, process, signal.SIGTERM)
     assert process.returncode == 128 + signal.SIGTERM
-    assert "stopped by SIGTERM; run the same command again to go on from here" in told
+    assert "stopped by SIGTERM; run the same command again to continue from here" in told
     assert not (lab.root / lock.NAME).exists()
     assert not (lab.root / "dissection" / "summary.json").exists()
     assert lab.leftovers() == []

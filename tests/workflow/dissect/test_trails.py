@@ -135,7 +135,7 @@ def test_dead_units_alone_have_no_trails(tmp_path: Path) -> None:
     lab.keys["dissection"]["trails"] = True
     found = trails_of(lab)
     assert not found["edges"] and not found["trails"]
-    assert "trails: no trail leads to label1, label2, label3" in found["notes"]
+    assert "trails: no path leads to label1, label2, label3" in found["notes"]
 
 
 @pytest.mark.slow

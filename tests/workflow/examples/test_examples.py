@@ -177,8 +177,9 @@ def test_a_surrogate_finds_the_threshold_and_says_so_where_it_cannot(tmp_path: P
     lab.keys["examples"]["surrogate"]["least_fidelity"] = 1.0
     result = esegeta("examples", lab.write())
     assert result.exit_code == 0
-    assert "does not say what the network goes by, and nothing is drawn" in result.output.replace(
-        "\n", " "
+    assert (
+        "does not show what the network relies on, so there is no figure"
+        in result.output.replace("\n", " ")
     )
     (row,) = table(lab, "surrogate")
     assert row["drawn"] == "0"

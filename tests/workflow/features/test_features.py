@@ -161,7 +161,7 @@ def test_a_concept_of_another_command_is_a_direction(tmp_path: Path) -> None:
         ({"concept": "fatt"}, ('no concept "fatt" in layer "model.0"', '"fat"')),
         ({"concept": "fat", "layer": "model.1"}, ('in layer "model.1"', "its layers are model.0")),
         ({}, ("cavs.safetensors: holds 2 vectors", "`concept`")),
-        ({"concept": "fat", "direction": [1, 0, 0, 0]}, ("`direction` must name the file",)),
+        ({"concept": "fat", "direction": [1, 0, 0, 0]}, ("`direction` must be that file",)),
     ],
 )
 def test_a_concept_that_is_not_there_is_named(

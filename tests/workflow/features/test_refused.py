@@ -22,7 +22,7 @@ BAD_FEATURES: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ({"objectives": [UNIT | {"at": [0, 0]}]}, ("objectives[0]", "no position [0, 0]")),
     ({"objectives": [UNIT, UNIT]}, ("model.0-1", "`name`")),
     ({"objectives": [UNIT | {"direction": [1.0]}]}, ("not both",)),
-    ({"objectives": [{"layer": "model.0", "direction": [1.0, 2.0]}]}, ("units, and the direc",)),
+    ({"objectives": [{"layer": "model.0", "direction": [1.0, 2.0]}]}, ("units, but the direc",)),
     ({"objectives": [{"layer": "model.0", "direction": "no.npy"}]}, ("no such file",)),
     ({"objectives": [{"combine": {"x": 1}}]}, ('no objective "x"',)),
     ({"objectives": [{"label": "liver"}, {"combine": {"liver": 0}}]}, ("all coefficients are 0",)),
@@ -45,7 +45,7 @@ BAD_FEATURES: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ({"dream": {"layer": "model.7"}}, ("features.dream.layer", "model.7")),
     ({"dream": {"layer": "model.0", "case": "q"}}, ("features.dream.case", 'no case "q"')),
     ({"diversity": {"layer": "nope"}}, ("features.diversity.layer", "nope")),
-    ({"member": 1}, ("features.member", "no ensemble")),
+    ({"member": 1}, ("features.member", "not an ensemble")),
     ({"stps": 3}, ("features.stps", "steps")),
     ({"compare": "densty"}, ("density",)),
 ]

@@ -141,7 +141,7 @@ def test_a_network_that_no_seed_changes(tmp_path: Path) -> None:
     module = (tmp_path / "tiny_networks.py").read_text()
     (tmp_path / "fixed_networks.py").write_text(module + FIXED, encoding="utf-8")
     lab.keys["model"] |= {"class": "fixed_networks:Fixed"}
-    refused(lab.retrain(), lab, "the same under two seeds", "random state")
+    refused(lab.retrain(), lab, "the same with two seeds", "random state")
 
 
 FIXED = '''

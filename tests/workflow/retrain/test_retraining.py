@@ -312,13 +312,13 @@ def test_targets_over_the_ground_truth_are_said_to_give_it_away(over: str, tmp_p
     lab = small_task(tmp_path)
     lab.keys["targets"] = [{**lab.keys["targets"][0], "over": over}]
     built = build_retraining(build_experiment(load_config(lab.write())))
-    told = [note for note in built.notes if "gives the label away" in note]
+    told = [note for note in built.notes if "reveals the label" in note]
     assert len(told) == (over != "predicted")
 
 
 def leaks_told(lab: RetrainLab) -> list[str]:
     built = build_retraining(build_experiment(load_config(lab.write())))
-    return [note for note in built.notes if "gives the label away" in note]
+    return [note for note in built.notes if "reveals the label" in note]
 
 
 def test_a_combination_of_combinations_gives_the_label_away_too(tmp_path: Path) -> None:

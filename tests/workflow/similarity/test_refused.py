@@ -58,7 +58,7 @@ def test_more_units_than_there_is_room_for(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("esegeta.workflow.similarity.build.MOST_UNITS", 31)
     result = esegeta("similarity", similarity_lab(tmp_path, cases=1).write())
     assert result.exit_code == 2
-    assert "similarity: 32 units of 4 layers, but sums over pairs" in result.stderr
+    assert "similarity: 32 units of 4 layers, but pairs of at most" in result.stderr
 
 
 def test_a_run_alone_is_told_which_command_it_is(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_a_file_holds_the_keys_alone_or_below_their_name(tmp_path: Path) -> None
         ("cluster:\n  kind: slurm\n  workers: -1", "slurm.yaml:3: cluster.workers: must be"),
         ("- kind: slurm", "slurm.yaml:1: should be keys with values"),
         ("", "slurm.yaml: the file is empty"),
-        ("cluster:\n", "slurm.yaml:1: no keys of `cluster`"),
+        ("cluster:\n", "slurm.yaml:1: there are no keys of `cluster`"),
         ('kind: slurm\nqueue: "low\\ntouch x"', "slurm.yaml:2: queue: must be plain text"),
         (None, "--cluster: there is no file"),
     ],
@@ -146,7 +146,7 @@ def test_submitting_needs_a_cluster(lab: Lab) -> None:
     pytest.importorskip("distributed")
     pytest.importorskip("dask_jobqueue")
     result = esegeta("submit", lab.write())
-    refused(result, lab, "no cluster is asked for")
+    refused(result, lab, "has no `cluster` block")
 
 
 @pytest.mark.parametrize(

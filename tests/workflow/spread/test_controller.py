@@ -63,7 +63,7 @@ def test_a_place_whose_workers_never_begin_is_given_up(tmp_path: Path) -> None:
     found = hands(tmp_path)
     for _ in range(MOST_LOSSES - 1):
         assert found._is_to_be_done_again("a", killed())
-    with pytest.raises(OutputError, match="died before they began anything of it"):
+    with pytest.raises(OutputError, match="died before starting any of its tasks"):
         found._is_to_be_done_again("a", killed())
 
 

@@ -167,8 +167,8 @@ def test_scripts_and_plans_are_for_any_command_that_parts_can_do(tmp_path: Path)
     assert f"srun esegeta dissect {lab.config} -o" in script
     assert f"`esegeta plan {lab.config} --sbatch --command dissect`" in script
     said = esegeta("plan", lab.write(), "--command", "predict", "--parts", "2").stdout
-    assert "1 tasks known beforehand" in said and "1 places" in said
-    assert "2 parts: the dearest of them has 100 % of the work" in said
+    assert "1 tasks known in advance" in said and "1 places" in said
+    assert "2 parts: the most expensive part has 100 % of the work" in said
     assert not lab.root.exists()
 
 
@@ -180,7 +180,7 @@ def test_a_command_that_is_none_is_refused(tmp_path: Path, command: str) -> None
 
 @pytest.mark.parametrize(
     ("command", "words"),
-    [("gather", "no parts of a command lie here"), ("status", "nothing was run here")],
+    [("gather", "there are no parts of a command here"), ("status", "nothing was run here")],
 )
 def test_a_folder_without_parts_is_refused(tmp_path: Path, command: str, words: str) -> None:
     result = esegeta(command, tmp_path)

@@ -99,9 +99,9 @@ def test_parts_leave_what_one_process_leaves(
             assert result.exit_code in (0, 1), result.output
         gathered = esegeta("gather", lab.root)
         assert gathered.exit_code in (0, 1), gathered.output
-        if "still to come" not in gathered.output:
+        if "not done yet" not in gathered.output:
             break
-    assert "still to come" not in gathered.output
+    assert "not done yet" not in gathered.output
     assert results(lab.root) == one
 
 

@@ -52,7 +52,7 @@ def test_one_run_outlives_every_fault_of_its_workers(slurm: Slurm, tmp_path: Pat
     assert "5 done, 0 skipped, 2 failed" in said
     told = dict(failures(lab))
     assert told.keys() == {"b", "c"}
-    assert "killed the process that worked on it 3 times" in told["b"]
+    assert "the process that worked on it died 3 times" in told["b"]
     assert "out of memory" in told["c"]
     assert len(starved.read_text()) >= 2, "it is tried again with half the batch"
     assert (tmp_path / "full").exists()

@@ -23,7 +23,7 @@ function ownLoader() {
         const script = document.createElement("script");
         script.src = `volumes/${id}.js`;
         script.onload = () => script.remove();
-        script.onerror = () => reject(new Error(`volumes/${id}.js is not there`));
+        script.onerror = () => reject(new Error(`volumes/${id}.js is missing`));
         document.head.append(script);
       });
     },

@@ -98,9 +98,9 @@ function say(valueElement, wordsElement, entry, layer, image, mm) {
   const value = image && layer ? valueAt(image, mm) : null;
   valueElement.textContent = value === null ? "–" : `${value > 0 ? "+" : ""}${number(value)} ${layer.unit}`;
   valueElement.dataset.sign = value > 0 ? "above" : value < 0 ? "below" : "zero";
-  let words = "outside of the map";
+  let words = "outside the map";
   if (value !== null) {
-    if (Math.abs(value) < layer.low) words = "next to nothing";
+    if (Math.abs(value) < layer.low) words = "close to zero";
     else words = value > 0 || entry.negative === entry.positive ? entry.positive : belowZero(entry);
   }
   wordsElement.textContent = words;
