@@ -270,13 +270,11 @@ def _coverage_of_voxels(lattice: Central, device: torch.device, dtype: torch.dty
 
 @lru_cache(maxsize=4)
 def _coverage_of_positions(grid: LayerGrid, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Return the same of positions: windows that start between them are shared out by `put`.
-
-    It is not added up as that of voxels is, which would change numbers: `put` mirrors what it is
-    given where the first pass is mirrored, weights that are not symmetric too.
-    """
+    """Return the same of positions: windows that start between them are shared out by `put`."""
     total = torch.zeros((1, *grid.shape), device=device, dtype=dtype)
-    importance = grid.importance(device, dtype)[None]
+    weights = grid.importance(device, dtype)
+    ones = torch.ones_like(weights)[None]
     for window in range(grid.windows.num_places):
-        grid.put(total, window, importance)
+        # As weights, which lie in the volume: a patch would be mirrored where its pass is.
+        grid.put(total, window, ones, weights=weights)
     return total[0].mul_(grid.windows.passes_a_blend)

@@ -14,6 +14,7 @@ from esegeta.dissection.above import find_above
 from esegeta.predict import (
     Coverage,
     LayerGrid,
+    Pass,
     WindowBlend,
     WindowPlan,
     Windows,
@@ -93,6 +94,21 @@ def test_blends_keep_heights(laid: tuple[Windows, Tensor]) -> None:
     total = blend.result()[0]
     torch.testing.assert_close(total, torch.full_like(total, 2.5))
     torch.testing.assert_close(grid.to_voxels(total), torch.full((2, *windows.shape), 2.5).double())
+
+
+@pytest.mark.parametrize("thin", [None, 1])
+@pytest.mark.parametrize("flips", [(), (0,), (0, 1)])
+def test_blends_of_a_mirrored_pass_alone_keep_heights(
+    flips: tuple[int, ...], thin: int | None
+) -> None:
+    """nnU-Net's importance is not symmetric in even windows; it lies as the volume does."""
+    plan = WindowPlan((6, 8), blend="nnunet", slice_axis=thin or 0, passes=(Pass(0, flips),))
+    windows = plan.lay((9, 12) if thin is None else (9, 2, 12))
+    patches = torch.full((len(windows), 1, 3, 4), 2.5, dtype=torch.float64)
+    blend = WindowBlend(LayerGrid.of(windows, patches), patches)
+    blend.add(range(len(windows)), patches)
+    total = blend.result()
+    torch.testing.assert_close(total, torch.full_like(total, 2.5))
 
 
 def test_importance_is_the_mean_over_the_voxels_of_a_position() -> None:
