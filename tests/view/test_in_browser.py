@@ -126,7 +126,7 @@ def test_a_click_shows_a_map_and_labels_and_methods_can_be_chosen(address: str) 
         click(tab, 0.02, 0.02)  # beside the image
         idle(tab)
         said = tab.locator("#ask-says")
-        assert "fault" in (said.get_attribute("class") or "") or "part" in said.inner_text()
+        assert "fault" in (said.get_attribute("class") or "") or "region" in said.inner_text()
 
         tab.click("#ask-keep")
         idle(tab)
