@@ -202,6 +202,11 @@ CLOSED = {
     "product": (lambda net, x: net.first(x) * net.second(x), lambda x, r: r),
     "half": (lambda net, x: net.first(x) * (x.detach() + 0 * net.first(x)), lambda x, r: r / 2),
     "quotient": (lambda net, x: net.first(x) / net.second(x).exp(), lambda x, r: r),
+    "product_in_place": (lambda net, x: net.first(x).multiply_(net.second(x)), lambda x, r: r),
+    "quotients_in_place": (
+        lambda net, x: net.first(x).divide_(net.second(x).exp()).true_divide_(x.detach() + 2),
+        lambda x, r: r,
+    ),
     # Functions of one value hand on; those that move values do too.
     "activations": (lambda net, x: F.gelu(torch.tanh(net.first(x))).pow(3), lambda x, r: r),
     "moves": (

@@ -182,7 +182,10 @@ PRODUCTS: dict[str, tuple[Call, ...]] = {
 """Functions that are linear in each of their tensors."""
 
 QUOTIENTS: dict[str, tuple[Call, ...]] = {
-    "div": (torch.div, torch.divide, torch.true_divide, Tensor.div, Tensor.divide, Tensor.div_),
+    "div": (
+        *(torch.div, torch.divide, torch.true_divide),
+        *(Tensor.div, Tensor.divide, Tensor.div_, Tensor.divide_),
+    ),
     "true_divide": (Tensor.true_divide, Tensor.true_divide_),
 }
 

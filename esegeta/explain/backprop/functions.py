@@ -67,14 +67,14 @@ SUMS: dict[Function, tuple[float, float]] = {
 """Sums of two terms, with what each is multiplied by."""
 
 PRODUCTS: tuple[Function, ...] = (
-    *(torch.mul, torch.multiply, Tensor.mul, Tensor.mul_, Tensor.multiply),
+    *PRODUCTS_BY_NAME["mul"],
     *(Tensor.__mul__, Tensor.__rmul__, Tensor.__imul__),
 )
 """Products of two tensors, value by value."""
 
 QUOTIENTS: tuple[Function, ...] = (
-    *QUOTIENTS_BY_NAME["div"],
-    *(Tensor.true_divide, Tensor.__truediv__, Tensor.__itruediv__),
+    *(spelling for spellings in QUOTIENTS_BY_NAME.values() for spelling in spellings),
+    *(Tensor.__truediv__, Tensor.__itruediv__),
 )
 """Quotients of two tensors, value by value."""
 

@@ -162,10 +162,9 @@ def test_a_script_for_slurm_asks_for_what_the_block_says(tmp_path: Path) -> None
 
 def test_scripts_and_plans_are_for_any_command_that_parts_can_do(tmp_path: Path) -> None:
     lab = small_lab(tmp_path, cases=1)
-    lab.keys["dissection"] = {"layers": ["model.0"], "concepts": {"liver": 1}}
-    script = esegeta("plan", lab.write(), "--sbatch", "--command", "dissect").stdout
-    assert f"srun esegeta dissect {lab.config} -o" in script
-    assert f"`esegeta plan {lab.config} --sbatch --command dissect`" in script
+    script = esegeta("plan", lab.write(), "--sbatch", "--command", "predict").stdout
+    assert f"srun esegeta predict {lab.config} -o" in script
+    assert f"`esegeta plan {lab.config} --sbatch --command predict`" in script
     said = esegeta("plan", lab.write(), "--command", "predict", "--parts", "2").stdout
     assert "1 tasks known in advance" in said and "1 places" in said
     assert "2 parts: the most expensive part has 100 % of the work" in said
