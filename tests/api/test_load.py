@@ -11,29 +11,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import esegeta
-from esegeta.errors import ConfigError, DataError, ModelError, WeightsError, WindowError
+from esegeta.errors import ConfigError, DataError, ModelError, WeightsError
 from esegeta.workflow import room
 from tests.api.thresholding import SHAPE
 from tests.builders import linear, unet, volume
-
-REFUSED = {
-    "window": ({"window": (9, 8, 8)}, WindowError, "multiple of 2"),
-    "labels": ({"labels": {5: "liver"}}, None, None),
-    "too many labels": ({"labels": {1: "a", 5: "b", 6: "c"}}, ConfigError, "cannot be matched"),
-    "no labels": ({"labels": {}}, ConfigError, "labels: none are given"),
-    "overlap": ({"overlap": 1.0}, ConfigError, "outside"),
-}
-
-
-@pytest.mark.parametrize("what", REFUSED)
-def test_a_model_that_cannot_be_is_refused(what: str) -> None:
-    keys, error, message = REFUSED[what]
-    arguments = {"window": (8, 8, 8), "labels": {1: "liver"}, "device": "cpu", **keys}
-    if error is None:
-        assert esegeta.load_model(unet(3), **arguments).labels.channel("liver") == 1
-        return
-    with pytest.raises(error, match=message):
-        esegeta.load_model(unet(3), **arguments)
 
 
 def test_weights_are_loaded_first(tmp_path: Path) -> None:
@@ -48,25 +29,6 @@ def test_weights_are_loaded_first(tmp_path: Path) -> None:
     )
     x = torch.randn(1, 1, 8, 8)
     torch.testing.assert_close(model.logits(x), trained(x).detach())
-
-
-class Particular(nn.Module):
-    """A network that refuses its input, with words of its own."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        raise ValueError("see my_pkg/inference.py and configs/inference.json")
-
-
-def test_words_of_a_network_stay_as_they_are() -> None:
-    with pytest.raises(ModelError, match=r"my_pkg/inference\.py and configs/inference\.json"):
-        esegeta.load_model(Particular(), window=(8, 8), labels={1: "liver"}, device="cpu")
-
-
-def test_a_network_of_diverged_training_is_refused() -> None:
-    network = unet(2)
-    next(network.parameters()).data.fill_(float("nan"))
-    with pytest.raises(ModelError, match="NaN or infinite"):
-        esegeta.load_model(network, window=(8, 8), labels={1: "liver"}, device="cpu")
 
 
 class TwoHeads(nn.Module):
