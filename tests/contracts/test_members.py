@@ -154,6 +154,7 @@ def test_an_additive_map_is_the_mean_of_the_members_maps(ndim: int, method: str)
         assert relative_gap(own.data, mean) < TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ndim", "method"), mostly_in_2d(ALL))
 def test_runs_over_a_mirrored_ensemble_by_both_routes(ndim: int, method: str) -> None:
     model, target = mixed(ndim)

@@ -76,6 +76,7 @@ def test_the_first_tensor_of_a_bundle_is_the_layers_activation(kind: str, ndim: 
         assert torch.equal(found, explained(at(name, "mark"), network, ndim)), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_activation_checkpointing_changes_no_map(name: str) -> None:
     ndim = 2  # the blocks that are run twice know no number of axes

@@ -42,6 +42,7 @@ def brute_force(of: Objective, image: torch.Tensor) -> float:
     return float(of.target.value(of.predictor.logits(image[None]))[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize(("ndim", "padding"), PLACES)
 def test_occlusion(ndim: int, padding: str, route: str) -> None:

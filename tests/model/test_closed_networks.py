@@ -60,6 +60,7 @@ def test_outputs_and_slopes_are_those_of_the_network_itself(closed: nn.Module) -
         torch.testing.assert_close(found[1], wanted[1], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_any_number_of_windows_gives_what_each_gives_alone(closed: nn.Module) -> None:
     x = torch.randn((3, *SHAPE[1:]), generator=torch.Generator().manual_seed(1))
     y, slope = slopes(closed, x)

@@ -15,6 +15,7 @@ from tests.report.maps import flat_map
 OTHER = ("not complete: 7 %", "a second warning " * 12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("before", "after"), [((), OTHER), (OTHER, ()), (OTHER, OTHER[:1])])
 def test_the_strip_alone_changes(
     before: tuple[str, ...], after: tuple[str, ...], tmp_path: Path

@@ -84,6 +84,7 @@ CHAINS: dict[str, list[dict[str, Any]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chain", CHAINS)
 def test_logits_are_those_of_the_bundles_own_workflow(chain: str, tmp_path: Path) -> None:
     lab = bundle_lab(tmp_path, inference(preprocessing=compose(*CHAINS[chain])))

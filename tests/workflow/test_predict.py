@@ -151,6 +151,7 @@ def test_probabilities_lie_beside_the_segmentation(tmp_path: Path) -> None:
     assert list(lab.root.rglob("*probseg*")) == []  # they were of another prediction
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["logits", "probabilities", "labels", "nnunet", "monai"])
 def test_the_sidecars_say_on_which_grid_what_was_decided(rule: str, tmp_path: Path) -> None:
     lab = liver_lab(tmp_path)

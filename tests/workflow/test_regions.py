@@ -134,6 +134,7 @@ def test_regions_csv_is_of_the_masks_themselves(done: Lab, model: Trained, case:
         assert total == pytest.approx(map_[mask].sum(), rel=1e-4, abs=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["a", "b"])
 def test_sums_of_a_shapley_map_are_its_shapley_values(done: Lab, case: str) -> None:
     values = done.sidecar(case, "core", "exact_shapley")["facts"]["more"]["values"]
