@@ -30,6 +30,9 @@ LISTINGS: Mapping[str, tuple[str, ...]] = {
 NOTHING_LISTED = ("no unfinished job", "no matching job")
 """What some of them say, as an error, where no job is left."""
 
+SGE_STATE = 4
+"""Its column in what `qstat` prints."""
+
 PATIENCE_S = 30
 """How long a batch system may take to answer."""
 
@@ -52,7 +55,14 @@ def listed_jobs(kind: str) -> set[str] | None:
         return None
     if found.returncode and not any(words in found.stderr.lower() for words in NOTHING_LISTED):
         return None
-    return {number_of(line) for line in found.stdout.splitlines()} - {""}
+    lines = [line for line in found.stdout.splitlines() if not (kind == "sge" and _is_stuck(line))]
+    return {number_of(line) for line in lines} - {""}
+
+
+def _is_stuck(line: str) -> bool:
+    """Tell whether SGE keeps a job that has failed to start, which it lists in state Eqw."""
+    columns = line.split()
+    return len(columns) > SGE_STATE and columns[SGE_STATE].startswith("E")
 
 
 def number_of(job: str) -> str:
