@@ -193,8 +193,10 @@ def test_the_batch_system_is_asked_twice_as_seldom_each_time(tmp_path: Path) -> 
 ANSWERS = {
     "slurm": ["12", "13"],
     "pbs": ["12.server.domain", "13.server.domain"],
-    "sge": ["job-ID  prior   name", "-------", "  12 0.55 dask  me  r", "  13 0.55 dask  me  qw"]
-    + ["  14 0.55 dask  me  Eqw"],  # has failed to start, and stays until it is removed
+    "sge": [
+        *("job-ID  prior   name", "-------", "  12 0.55 dask  me  r", "  13 0.55 dask  me  qw"),
+        "  14 0.55 dask  me  Eqw",  # has failed to start, and stays until it is removed
+    ],
     "lsf": ["12", "13"],
     "htcondor": ["12 0", "13 0"],
 }
