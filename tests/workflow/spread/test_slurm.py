@@ -176,6 +176,25 @@ def test_a_preempted_job_comes_back_and_nothing_is_lost(slurm: Slurm, tmp_path: 
     assert_same_results(lab, one)
 
 
+def test_a_worker_that_reaches_its_walltime_is_replaced(slurm: Slurm, tmp_path: Path) -> None:
+    lab = slurm_lab(tmp_path, cases=9, pause_s=3.0, workers=1)
+    lab.keys["scores"] = []
+    lab.keys["model"]["args"]["hurry"] = str(tmp_path / "hurry")
+    one = alone(lab)
+    with started("run", lab.write()) as process:
+        wait_for(lambda: at_work(lab) and lab.maps(), "a job has done something")
+        (job,) = slurm.jobs("RUNNING")
+        slurm.call("scontrol", "update", f"JobId={job}", "EndTime=now")  # seen within half a minute
+        wait_for(lambda: job not in slurm.jobs(), "its time is over")
+        assert "JobState=TIMEOUT" in slurm.call("scontrol", "show", "job", job)
+        (tmp_path / "hurry").touch()
+        said, wrong = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode in (0, 1), wrong
+    assert "0 failed" in said, said
+    assert_same_results(lab, one)
+    assert len({read.head["job"] for read in journals(lab)}) == 2
+
+
 def test_what_a_lost_node_had_in_hand_is_done_when_it_is_back(slurm: Slurm, tmp_path: Path) -> None:
     lab = slurm_lab(tmp_path, cases=4, pause_s=0.3)
     one = alone(lab)
