@@ -121,7 +121,7 @@ class Infidelity(Score):
     @classmethod
     def headline(cls) -> Metric:
         """Return the relative figure: the others depend on the map's scale, or the target's."""
-        return next(metric for metric in cls.metrics if metric.name.endswith("_relative"))
+        return next(metric for metric in cls.metrics if metric.name == "infidelity_relative")
 
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return the three figures."""

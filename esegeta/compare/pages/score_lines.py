@@ -78,7 +78,7 @@ def _rivals(run: ReportRun) -> Rivals:
 
 def _is_held_up(run: ReportRun, value: float, head: ScoreHead, rivals: Mapping[str, float]) -> bool:
     """Tell whether a random map of the same case and target does as well."""
-    if head.name.rpartition(".")[2] == "random_map_baseline" or head.name == "random_map_baseline":
+    if head.name.rpartition(".")[2] == "random_map_baseline":
         return value > NOISE_P
     if head.family != FAITHFULNESS or head.better == "none":
         return False
