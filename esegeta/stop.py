@@ -36,14 +36,14 @@ class Stopped(BaseException):
         return f"stopped by {WORDS.get(signal.Signals(self.number), f'signal {self.number}')}"
 
 
-class _State:
+class _SignalState:
     """Whether signals are held off, and which one arrived meanwhile."""
 
     held = 0
     waiting: int | None = None
 
 
-_STATE = _State()
+_STATE = _SignalState()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A class's name stands for one thing in the whole package: whoever reads it asks nobody which."""
+"""A type's name stands for one thing in the whole package: whoever reads it asks nobody which."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ import esegeta
 
 PACKAGE = Path(esegeta.__file__).parent
 CLASS = re.compile(r"^ *class _*(\w+)[(:\[]", re.MULTILINE)
+ALIAS = re.compile(r"^_*([A-Z][A-Za-z]*[a-z][A-Za-z]*) = (?!TypeVar|ParamSpec)", re.MULTILINE)
+"""A name of a type, which no class gives it; what stands for any type has a place of its own."""
 
 
 def named_twice(texts: Mapping[str, str]) -> dict[str, list[str]]:
     """Return the names of classes that several places define, with these; `_Fit` is a `Fit`."""
     found = defaultdict(list)
     for place, text in texts.items():
-        for name in CLASS.findall(text):
+        for name in (*CLASS.findall(text), *ALIAS.findall(text)):
             found[name].append(place)
     return {name: places for name, places in found.items() if len(places) > 1}
 
@@ -36,4 +38,6 @@ def test_a_name_that_is_given_twice_is_found() -> None:
         "a.py": "class Fit:\n    class Row(Base):\n",
         "b.py": "class _Fit(Base):\n# class Row\n",
     }
+    assert named_twice(texts) == {"Fit": ["a.py", "b.py"]}
+    texts = {"a.py": "class Fit:\n", "b.py": "Fit = tuple[int, int]\nT = TypeVar('T')\nBOX = 1\n"}
     assert named_twice(texts) == {"Fit": ["a.py", "b.py"]}

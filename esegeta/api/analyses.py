@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from esegeta.api.commands import KEPT, Config, path_of, read, results_of
+from esegeta.api.commands import KEPT, ConfigGiven, path_of, read, results_of
 from esegeta.api.results import Results
 from esegeta.workflow import Listener, Policy
 
 
 def dissect(
-    config: Config,
+    config: ConfigGiven,
     *,
     layers: Sequence[str] = (),
     output: str | Path | None = None,
@@ -44,7 +44,7 @@ def dissect(
 
 
 def concepts(
-    config: Config,
+    config: ConfigGiven,
     *,
     output: str | Path | None = None,
     device: str | None = None,
@@ -72,7 +72,7 @@ def concepts(
 
 
 def similarity(
-    config: Config,
+    config: ConfigGiven,
     *,
     others: Sequence[str | Path] = (),
     output: str | Path | None = None,
@@ -107,7 +107,7 @@ def similarity(
 
 
 def features(
-    config: Config,
+    config: ConfigGiven,
     *,
     output: str | Path | None = None,
     device: str | None = None,
@@ -135,7 +135,7 @@ def features(
 
 
 def inspect(
-    config: Config,
+    config: ConfigGiven,
     *,
     output: str | Path | None = None,
     device: str | None = None,
@@ -163,7 +163,7 @@ def inspect(
 
 
 def examples(
-    config: Config,
+    config: ConfigGiven,
     *,
     output: str | Path | None = None,
     device: str | None = None,
@@ -191,7 +191,7 @@ def examples(
 
 
 def retrain(
-    config: Config,
+    config: ConfigGiven,
     *,
     output: str | Path | None = None,
     device: str | None = None,

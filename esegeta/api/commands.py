@@ -11,14 +11,14 @@ from esegeta.config import RunConfig, config_of, load_config
 from esegeta.config.asked import Asked
 from esegeta.workflow import Listener, Outcome, Policy
 
-Config = str | Path | Mapping[str, Any]
+ConfigGiven = str | Path | Mapping[str, Any]
 """A YAML file, or its keys; paths of keys without a file are relative to the working directory."""
 
 KEPT = Policy()
 
 
 def run(
-    config: Config,
+    config: ConfigGiven,
     *,
     output: str | Path | None = None,
     device: str | None = None,
@@ -53,7 +53,7 @@ def run(
 
 
 def predict(
-    config: Config,
+    config: ConfigGiven,
     *,
     output: str | Path | None = None,
     device: str | None = None,
@@ -164,7 +164,7 @@ def report(
     return write_report(places, path_of(output) or report_place(places), single_file=single_file)
 
 
-def read(config: Config, overrides: Sequence[str] = ()) -> RunConfig:
+def read(config: ConfigGiven, overrides: Sequence[str] = ()) -> RunConfig:
     """Return a config, read and checked.
 
     Raises:

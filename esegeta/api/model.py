@@ -17,7 +17,7 @@ from esegeta.config.targets import WHOLE_MAP, default_region
 from esegeta.errors import ConfigError, TargetError, suggest
 from esegeta.explain import CaptumFunction, Objective
 from esegeta.model import find_layer, foreign_integers
-from esegeta.predict import Predictor, Rule, agreement, require_own_integers
+from esegeta.predict import GridRule, Predictor, agreement, require_own_integers
 from esegeta.targets import (
     REGIONS,
     DiceTarget,
@@ -41,7 +41,7 @@ from esegeta.volume import (
 )
 
 REDUCES: dict[str, Reduce] = {"sum": "sum", "mean": "mean"}
-RULES: dict[str, Rule] = {rule: rule for rule in get_args(Rule)}
+RULES: dict[str, GridRule] = {rule: rule for rule in get_args(GridRule)}
 MASKS = {"frozen": False, "live": True}
 
 
@@ -57,7 +57,7 @@ class OwnImages:
 
     reading: Reading
     preprocess: Preprocess
-    resample: Rule
+    resample: GridRule
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -106,9 +106,9 @@ class SegmentationModel(Predictor):
         volume, _ = read_case(case, self.images.preprocess, self.images.reading)
         return volume
 
-    def _rule(self, given: str | None) -> Rule:
+    def _rule(self, given: str | None) -> GridRule:
         """Return what is put back on the file's grid: the given word, else the folder's."""
-        usual: Rule = "logits" if self.images is None else self.images.resample
+        usual: GridRule = "logits" if self.images is None else self.images.resample
         word = usual if given is None else given
         if word not in RULES:
             raise ConfigError(f'resample: "{word}" is not known', hint=suggest(word, RULES))

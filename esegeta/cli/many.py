@@ -32,7 +32,9 @@ HandedOnWords = Annotated[
         "--layers NAME of `dissect`.",
     ),
 ]
-Results = Annotated[Path, typer.Argument(metavar="RESULTS", help="The folder <output>/<name>.")]
+ResultsArgument = Annotated[
+    Path, typer.Argument(metavar="RESULTS", help="The folder <output>/<name>.")
+]
 
 
 def in_several(
@@ -167,7 +169,7 @@ def submit(
     print(f"to see its progress: esegeta status {origin.root(loaded)}")
 
 
-def gather(results: Results, quiet: Quiet = False) -> None:
+def gather(results: ResultsArgument, quiet: Quiet = False) -> None:
     """Write tables and record from what the parts of a command have done so far.
 
     Runs no task of a part, only what depends on all of them. Exit code 0: all is complete,
@@ -203,7 +205,7 @@ def gather(results: Results, quiet: Quiet = False) -> None:
 
 
 def status(
-    results: Results,
+    results: ResultsArgument,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Report the progress of the commands in a folder, read from its files alone.

@@ -54,7 +54,7 @@ Methods = Annotated[
         "--method", metavar="NAME", help="Attribution method; may be given several times."
     ),
 ]
-Over = Annotated[
+OverOption = Annotated[
     str,
     typer.Option(
         "--over",

@@ -11,7 +11,7 @@ from scipy.stats import rankdata
 
 from esegeta.compare.merge import Competitor, Entry, ScoreColumn
 
-Columns = Bool[np.ndarray, " competitors"] | list[int]
+ColumnChoice = Bool[np.ndarray, " competitors"] | list[int]
 """Which columns are meant."""
 
 
@@ -50,7 +50,7 @@ class ScoreTable:
         one, other = self.values[rows, first], self.values[rows, second]
         return np.where(are_tied(one, other, self.kind), 0.0, one - other)
 
-    def shared_by(self, columns: Columns) -> Bool[np.ndarray, " pairs"]:
+    def shared_by(self, columns: ColumnChoice) -> Bool[np.ndarray, " pairs"]:
         """Return the rows in which all of some columns are defined."""
         return np.asarray(np.logical_and.reduce(self.defined[:, columns], axis=1))
 

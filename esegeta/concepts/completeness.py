@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from esegeta.concepts.cav import folds_of
 from esegeta.concepts.shapley import shapley_values
 
-Vectors = Float[np.ndarray, "M K"]
+VectorArray = Float[np.ndarray, "M K"]
 THRESHOLDS = 64
 STRENGTH = 1.0
 
@@ -63,7 +63,7 @@ class ConceptCompleteness:
     p: float
 
 
-def held_out_dice(positions: Positions, vectors: Vectors) -> float:
+def held_out_dice(positions: Positions, vectors: VectorArray) -> float:
     """Return the Dice between a head on `activations . vectors` and the network's own label.
 
     The head is a logistic regression, fitted on some cases; the threshold is the one that is best
@@ -92,7 +92,7 @@ def held_out_dice(positions: Positions, vectors: Vectors) -> float:
 
 
 def completeness(
-    positions: Positions, vectors: Vectors, *, randoms: int, samples: int, seed: int
+    positions: Positions, vectors: VectorArray, *, randoms: int, samples: int, seed: int
 ) -> ConceptCompleteness:
     """Return how much of a label's Dice is recovered from a set of concepts, and by which of them.
 

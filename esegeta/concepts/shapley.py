@@ -11,11 +11,13 @@ from jaxtyping import Float
 EXACT_UP_TO = 12
 """Concepts up to which every set of them is valued: 4096 sets."""
 
-Worth = Callable[[Sequence[int]], float]
+CoalitionWorth = Callable[[Sequence[int]], float]
 """From a set of concepts, ascending, to what it is worth."""
 
 
-def shapley_values(worth: Worth, count: int, *, samples: int, seed: int) -> Float[np.ndarray, " M"]:
+def shapley_values(
+    worth: CoalitionWorth, count: int, *, samples: int, seed: int
+) -> Float[np.ndarray, " M"]:
     """Return the Shapley value of each of some concepts; they add up to `v(all) - v(none)`.
 
         s_c = sum over sets S without c of |S|! (M - |S| - 1)! / M! * (v(S + c) - v(S))

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from esegeta.config.keys import Keys
 
-Kind = Literal["local", "slurm", "pbs", "sge", "lsf", "htcondor", "address", "allocation"]
+ClusterKind = Literal["local", "slurm", "pbs", "sge", "lsf", "htcondor", "address", "allocation"]
 ADDRESS = re.compile(r"[a-z]+://\S+:\d+")
 SCRATCH = re.compile(r"(?:\$\w+|\$\{\w+\}|[\w./~+@%,:=-])+")
 MOST = 10_000
@@ -20,7 +20,7 @@ WALLTIME = re.compile(r"(?:(\d+)-)?(\d{1,3}):([0-5]\d):([0-5]\d)")
 class ClusterKeys(Keys):
     """Workers: of this machine, of a batch system, or of a scheduler that is there already."""
 
-    kind: Kind = "local"
+    kind: ClusterKind = "local"
     workers: int | Literal["auto"] = Field(default="auto")
     gpus_per_worker: int = Field(default=1, ge=0, le=MOST)
     cpus_per_worker: int = Field(default=4, ge=1, le=MOST)

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from esegeta.config.keys import Keys
 
-Kind = Literal["monai", "module", "torchscript", "export", "bundle", "nnunet"]
+ModelKind = Literal["monai", "module", "torchscript", "export", "bundle", "nnunet"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ PICKLED = KindKeys("path", ("trust",), "the file of the pickled network")
 class ModelKeys(Keys):
     """The network, its weights, and which of the tensors that it returns the logits are."""
 
-    kind: Kind
+    kind: ModelKind
     configuration: str | None = None
     folds: Literal["all"] | int | list[int | Literal["all"]] | None = None
     checkpoint: str | None = None

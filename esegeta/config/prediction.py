@@ -9,9 +9,9 @@ from pydantic import BeforeValidator, Field
 from esegeta.config.keys import Keys
 from esegeta.errors import or_else, suggest
 
-Rule = Literal["logits", "probabilities", "labels"]
+ResampleKind = Literal["logits", "probabilities", "labels"]
 
-PRESETS: dict[str, dict[str, Rule]] = {
+PRESETS: dict[str, dict[str, ResampleKind]] = {
     "nnunet": {"resample": "logits"},
     "monai": {"resample": "probabilities"},
 }
@@ -25,7 +25,7 @@ EXPECTED_DICE = 0.99
 class PredictionKeys(Keys):
     """How the prediction is put back on the scan's grid, and how well it must agree."""
 
-    resample: Rule = "logits"
+    resample: ResampleKind = "logits"
     expected_dice: float | None = Field(default=None, gt=0, le=1)
 
 

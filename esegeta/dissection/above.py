@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from esegeta.dissection.where import places_above, places_where
-from esegeta.predict import LayerGrid, Positions
+from esegeta.predict import LayerGrid, PositionValues
 
 VOXELS_AT_A_TIME = 1 << 21
 
@@ -76,7 +76,7 @@ class Above:
         return mask
 
 
-def find_above(maps: Positions, grid: LayerGrid, thresholds: Float[Tensor, " K"]) -> Above:
+def find_above(maps: PositionValues, grid: LayerGrid, thresholds: Float[Tensor, " K"]) -> Above:
     """Return where maps, resampled to the voxels of the volume, exceed their thresholds.
 
     Equal to `grid.to_voxels(maps) > thresholds`; a map that is constant anywhere stays so to the

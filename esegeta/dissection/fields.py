@@ -48,7 +48,7 @@ VALUES_AT_A_TIME = 1 << 18
 TABLE_POINTS = 1 << 22
 """Points of a table of the torus twice round, which spares draws the way round: 16 MB."""
 
-Table = tuple[Int[Tensor, " W"], Int[Tensor, " A"], Int[Tensor, " T"]]
+FieldTable = tuple[Int[Tensor, " W"], Int[Tensor, " A"], Int[Tensor, " T"]]
 """The place at each point twice round a torus, the steps along its axes, and its points in it."""
 
 
@@ -175,7 +175,7 @@ class Fields:
         return torch.cat(found).reshape(-1, most)
 
     def _largest(
-        self, field: Tensor, shifts: Int[Tensor, "D A"], most: int, table: Table | None
+        self, field: Tensor, shifts: Int[Tensor, "D A"], most: int, table: FieldTable | None
     ) -> Int[Tensor, "D H"]:
         """Return the places of the largest values as each shift has them in the body."""
         device = self.numbers.device
@@ -203,7 +203,7 @@ class Fields:
         return largest_first(values, flat_places_above(values, level))
 
     def _moved(
-        self, ranked: Int[Tensor, " C"], shifts: Int[Tensor, "D A"], table: Table | None
+        self, ranked: Int[Tensor, " C"], shifts: Int[Tensor, "D A"], table: FieldTable | None
     ) -> Int[Tensor, "D C"]:
         """Return the places of ranked points, as shifts have them; -1 for no body."""
         if table is None:
@@ -220,7 +220,7 @@ class Fields:
         return found
 
     @cached_property
-    def _twice_round(self) -> Table | None:
+    def _twice_round(self) -> FieldTable | None:
         """The places twice round the torus; None where that is too large a table."""
         shape = tuple(2 * side for side in self._torus)
         if math.prod(shape) > TABLE_POINTS or int(self.numbers.max()) >= 2**31:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from esegeta.errors import ConfigError
 
-Values = Float[Tensor, "U N"]
+UnitValues = Float[Tensor, "U N"]
 """Activations of units at some positions."""
 
 ThresholdValues = Float[Tensor, " U"]
@@ -60,7 +60,7 @@ class ThresholdFinder(Protocol):
 
     num_passes: int
 
-    def take(self, values: Values) -> Tensor:
+    def take(self, values: UnitValues) -> Tensor:
         """Return what some activations come to in this pass; nothing is taken in."""
 
     def merge(self, taken: Tensor) -> None:
@@ -103,7 +103,7 @@ class LargestValues:
         self._level: Tensor | None = None
         self._waiting: list[Tensor] = []
 
-    def take(self, values: Values) -> Float[Tensor, "U K"]:
+    def take(self, values: UnitValues) -> Float[Tensor, "U K"]:
         """Return the largest of some values; -Inf fills up where fewer can be of use."""
         if self._level is not None:
             values = _exceeding(values, self._level)
@@ -166,7 +166,7 @@ class BitHistograms:
         self._pass = 0
         self._counts: Tensor | None = None
 
-    def take(self, values: Values) -> Int[Tensor, "U D"]:
+    def take(self, values: UnitValues) -> Int[Tensor, "U D"]:
         """Count some values by the digit that this pass is about."""
         num_units, size = len(self._rank), 1 << DIGITS[self._pass]
         keys = ordered_bits(values) >> sum(DIGITS[self._pass + 1 :])
@@ -218,7 +218,7 @@ def values_of_bits(keys: Int[Tensor, "*any"]) -> Float[Tensor, "*any"]:
     return (bits ^ ((bits >> 31) & 0x7FFFFFFF)).view(torch.float32)
 
 
-def _exceeding(values: Values, level: ThresholdValues) -> Float[Tensor, "U M"]:
+def _exceeding(values: UnitValues, level: ThresholdValues) -> Float[Tensor, "U M"]:
     """Return the values of each unit above a level; -Inf behind those of units with fewer."""
     if values.device.type != "cpu":
         above = ~(values <= level[:, None])
@@ -237,7 +237,7 @@ def _exceeding(values: Values, level: ThresholdValues) -> Float[Tensor, "U M"]:
     return torch.from_numpy(result)
 
 
-def _largest(values: Values, count: int) -> Float[Tensor, "U K"]:
+def _largest(values: UnitValues, count: int) -> Float[Tensor, "U K"]:
     """Return so many of the largest values of each unit, in any order; all where they are fewer."""
     rest = values.shape[1] - count
     if rest <= 0:

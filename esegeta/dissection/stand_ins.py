@@ -27,7 +27,7 @@ WIDEST_SHARE = 0.5
 POINTS_PER_WIDTH = 8
 """A field wider than so many positions is made of points that lie apart by this part of it."""
 
-Key = tuple[int, Shape]
+StandInKey = tuple[int, Shape]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class StandIns:
 
     place: Places
     count: int
-    known: dict[Key, Int[Tensor, "D Q"]] = field(default_factory=dict)
+    known: dict[StandInKey, Int[Tensor, "D Q"]] = field(default_factory=dict)
 
     def codes(
         self, own: Int[Tensor, "*layer"], activation: Float[Tensor, "*layer"], covered: Covered

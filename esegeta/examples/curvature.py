@@ -18,7 +18,7 @@ from torch import Tensor
 from esegeta.examples.gradients import (
     Example,
     Loss,
-    Slopes,
+    ParameterSlopes,
     add,
     learning,
     target_slopes,
@@ -81,13 +81,15 @@ def curvature_of(slopes: Sequence[Tensor], *, damping: float = DAMPING) -> Curva
     return Curvature(rows, columns, eigenvalues, max(damping * float(eigenvalues.mean()), floor))
 
 
-def curvatures_of(slopes: Iterable[Slopes]) -> dict[str, Curvature]:
+def curvatures_of(slopes: Iterable[ParameterSlopes]) -> dict[str, Curvature]:
     """Return the curvature of each parameter from the gradients of windows."""
     whole = list(slopes)
     return {name: curvature_of([one[name] for one in whole]) for name in whole[0]}
 
 
-def curved_influence(asked: Slopes, slopes: Slopes, curvatures: Mapping[str, Curvature]) -> float:
+def curved_influence(
+    asked: ParameterSlopes, slopes: ParameterSlopes, curvatures: Mapping[str, Curvature]
+) -> float:
     """Return `- grad R . (F + delta)^-1 grad loss`; above zero, the example raises the target."""
     return -sum(
         float((asked[name].double() * curvature.solve(slopes[name])).sum())
@@ -133,8 +135,8 @@ def curved_at(
             question.name: target_slopes(predictor, parameters, question.x, question.target)[1]
             for question in questions
         }
-        of_windows: list[Slopes] = []
-        means: dict[str, Slopes] = {}
+        of_windows: list[ParameterSlopes] = []
+        means: dict[str, ParameterSlopes] = {}
         for example in examples:
             means[example.name] = zeros(parameters)
             for _, slopes in window_slopes(predictor, parameters, example, loss):

@@ -16,7 +16,7 @@ from esegeta.model import held_still
 from esegeta.predict import Predictor, Windows, inner
 from esegeta.targets import FrozenTarget
 
-Slopes = dict[str, Tensor]
+ParameterSlopes = dict[str, Tensor]
 """A gradient by parameters, by their names."""
 
 Loss = Callable[[Logits, Int[Tensor, "B *S"], Bool[Tensor, "B *S"] | None], Tensor]
@@ -98,7 +98,7 @@ class Example:
 
 def window_slopes(
     predictor: Predictor, parameters: Mapping[str, Tensor], example: Example, loss: Loss
-) -> Iterator[tuple[float, Slopes]]:
+) -> Iterator[tuple[float, ParameterSlopes]]:
     """Yield the loss of each window of an example, and its gradient by parameters.
 
     Args:
@@ -129,7 +129,7 @@ def window_slopes(
 
 def loss_slopes(
     predictor: Predictor, parameters: Mapping[str, Tensor], example: Example, loss: Loss
-) -> tuple[float, Slopes]:
+) -> tuple[float, ParameterSlopes]:
     """Return the mean loss of an example's windows and its gradient; see `window_slopes`."""
     total, values = zeros(parameters), []
     for value, slopes in window_slopes(predictor, parameters, example, loss):
@@ -140,7 +140,7 @@ def loss_slopes(
 
 def target_slopes(
     predictor: Predictor, parameters: Mapping[str, Tensor], x: Batch, target: FrozenTarget
-) -> tuple[float, Slopes]:
+) -> tuple[float, ParameterSlopes]:
     """Return a target of the blended prediction, and its gradient by parameters.
 
         dR/dtheta = sum_t d<w_t g_t / sum w, net(x_t; theta)>/dtheta,    g = dR/dy
@@ -167,7 +167,7 @@ def target_slopes(
     return float(target.value(logits)[0]), total
 
 
-def slopes_of(value: Tensor, parameters: Mapping[str, Tensor]) -> Slopes:
+def slopes_of(value: Tensor, parameters: Mapping[str, Tensor]) -> ParameterSlopes:
     """Return the gradient of a number; zero by what it does not depend on."""
     found = torch.autograd.grad(value, list(parameters.values()), allow_unused=True)
     pairs = zip(parameters.items(), found, strict=True)
@@ -177,18 +177,18 @@ def slopes_of(value: Tensor, parameters: Mapping[str, Tensor]) -> Slopes:
     }
 
 
-def zeros(parameters: Mapping[str, Tensor]) -> Slopes:
+def zeros(parameters: Mapping[str, Tensor]) -> ParameterSlopes:
     """Return a gradient of zeros."""
     return {name: torch.zeros_like(one, requires_grad=False) for name, one in parameters.items()}
 
 
-def add(total: Slopes, slopes: Slopes, weight: float) -> None:
+def add(total: ParameterSlopes, slopes: ParameterSlopes, weight: float) -> None:
     """Add a weighted gradient to another, in place."""
     for name, slope in slopes.items():
         total[name].add_(slope, alpha=weight)
 
 
-def dots(one: Slopes, others: Sequence[Slopes]) -> list[dict[str, float]]:
+def dots(one: ParameterSlopes, others: Sequence[ParameterSlopes]) -> list[dict[str, float]]:
     """Return the inner products of a gradient with others, by module, summed in float64."""
     found = []
     for other in others:

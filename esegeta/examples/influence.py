@@ -18,7 +18,7 @@ from esegeta.axes import Batch
 from esegeta.examples.gradients import (
     Example,
     Loss,
-    Slopes,
+    ParameterSlopes,
     dots,
     learning,
     loss_slopes,
@@ -100,7 +100,7 @@ def influence_at(
     """
     found = CheckpointInfluence()
     with learning(predictor.network) as parameters:
-        asked: list[Slopes] = []
+        asked: list[ParameterSlopes] = []
         for question in questions:
             value, slopes = target_slopes(predictor, parameters, question.x, question.target)
             found.values[question.name] = value
@@ -125,7 +125,7 @@ def _pull(by_module: Mapping[str, float], lengths: float) -> Pull:
     return Pull(negated, total / lengths if lengths > 0 else 0.0)
 
 
-def norm(slopes: Slopes) -> float:
+def norm(slopes: ParameterSlopes) -> float:
     """Return the length of a gradient over all parameters."""
     return math.sqrt(math.fsum(float((one.double() ** 2).sum()) for one in slopes.values()))
 

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 SurrogateKind = Literal["tree", "linear"]
-Question = Literal["presence", "dice"]
+SurrogateQuestion = Literal["presence", "dice"]
 
 SPARSITY = 10.0
 """The penalty is this part of the one at which no feature is left."""
@@ -41,7 +41,7 @@ class SurrogateData:
     values: Float[np.ndarray, "R F"]
     answers: Float[np.ndarray, " R"]
     groups: Int[np.ndarray, " R"]
-    question: Question
+    question: SurrogateQuestion
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from esegeta.axes import Batch
 from esegeta.features.fourier import high_frequency_share
 from esegeta.features.penalties import TotalVariation
 
-Values = Float[Tensor, " N"]
+PatchValues = Float[Tensor, " N"]
 """One number a real patch."""
 
 CHUNK = 32
@@ -39,9 +39,9 @@ class RealPatches:
     spacing_mm: tuple[float, ...]
     places: tuple[tuple[str, tuple[int, ...]], ...] = field(repr=False)
     std: float
-    roughness: Values = field(repr=False)
-    fine: Values = field(repr=False)
-    apart: Values = field(repr=False)
+    roughness: PatchValues = field(repr=False)
+    fine: PatchValues = field(repr=False)
+    apart: PatchValues = field(repr=False)
 
     @classmethod
     def of(
@@ -111,7 +111,7 @@ class Measured:
 
 
 def measure(
-    picture: Float[Tensor, "1 C *S"], activation: float, real: RealPatches, values: Values
+    picture: Float[Tensor, "1 C *S"], activation: float, real: RealPatches, values: PatchValues
 ) -> Measured:
     """Measure one picture.
 
@@ -167,7 +167,10 @@ def stability(pictures: Sequence[Batch], mean: Tensor) -> float | None:
 
 
 def largest_apart(
-    values: Values, places: Sequence[tuple[str, tuple[int, ...]]], box: tuple[int, ...], count: int
+    values: PatchValues,
+    places: Sequence[tuple[str, tuple[int, ...]]],
+    box: tuple[int, ...],
+    count: int,
 ) -> list[int]:
     """Return the numbers of the patches with the largest values of which no two overlap by half.
 

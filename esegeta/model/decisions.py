@@ -17,10 +17,10 @@ import torch
 from esegeta.axes import LabelMap, Logits, Mask
 from esegeta.model.labels import Labels
 
-Part = tuple[slice, ...]
+VolumePart = tuple[slice, ...]
 """A box of the volume."""
 
-EachPart = Callable[[Callable[[Logits, Part], None]], None]
+EachPart = Callable[[Callable[[Logits, VolumePart], None]], None]
 """Hands on the logits `1 L *P` of all parts of the volume, one after the other."""
 
 BITS = 8
@@ -96,7 +96,7 @@ class Decisions(Decided):
         paints = not self._is_exclusive and labels.order is None
         self._map = self._new_map() if paints else None
 
-    def take(self, logits: Logits, part: Part) -> None:
+    def take(self, logits: Logits, part: VolumePart) -> None:
         """Decide about a part of the volume, and keep that."""
         here = self._kept[(slice(None), *part)]
         if self._is_exclusive:
@@ -128,7 +128,7 @@ class Decisions(Decided):
             return self._map
         result = self._new_map()
 
-        def paint(logits: Logits, part: Part) -> None:
+        def paint(logits: Logits, part: VolumePart) -> None:
             here = {name: mask[part] for name, mask in masks.items()}
             result[part] = self.labels.label_map(logits, here)[0].to(result.dtype)
 

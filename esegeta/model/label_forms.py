@@ -15,7 +15,7 @@ BACKGROUND = "background"
 
 Integers = tuple[int, ...]
 
-Regions = Mapping[str, Integers]
+RegionIntegers = Mapping[str, Integers]
 """The integers of each label, in the order written."""
 
 OrderEntry = str | int | Mapping[str, int]
@@ -38,7 +38,7 @@ def is_by_name(given: Mapping[Any, Any]) -> bool:
     return bool(by_name)
 
 
-def read_regions(given: Mapping[str, Any]) -> Regions:
+def read_regions(given: Mapping[str, Any]) -> RegionIntegers:
     """Return the integers of each name, checked.
 
     Raises:
@@ -76,7 +76,7 @@ def read_regions(given: Mapping[str, Any]) -> Regions:
     return regions
 
 
-def default_order(regions: Regions) -> tuple[str, ...] | None:
+def default_order(regions: RegionIntegers) -> tuple[str, ...] | None:
     """Return the order in which regions are painted: the larger ones first, else as written.
 
     None where every label is one integer: then the most probable one wins.
@@ -87,7 +87,11 @@ def default_order(regions: Regions) -> tuple[str, ...] | None:
 
 
 def read_order(
-    given: Sequence[OrderEntry], regions: Regions, *, by_name: bool, ignore_label: int | None = None
+    given: Sequence[OrderEntry],
+    regions: RegionIntegers,
+    *,
+    by_name: bool,
+    ignore_label: int | None = None,
 ) -> tuple[tuple[str, ...], dict[str, int]]:
     """Return the labels in painting order, and the integers that are given to some of them.
 
@@ -158,13 +162,13 @@ def _pair(entry: Mapping[str, int], *, by_name: bool) -> tuple[str, int]:
     return name, integer
 
 
-def _require_label(name: str, regions: Regions) -> None:
+def _require_label(name: str, regions: RegionIntegers) -> None:
     if name not in regions:
         raise ConfigError(f'region_order: no label "{name}"', hint=suggest(name, regions))
 
 
 def _require_own(
-    name: str, integer: int, regions: Regions, ignore_label: int | None, *, strict: bool
+    name: str, integer: int, regions: RegionIntegers, ignore_label: int | None, *, strict: bool
 ) -> None:
     """Refuse an integer of other labels; in a list of integers alone, also an unknown one."""
     own = regions[name]
@@ -179,7 +183,7 @@ def _require_own(
 
 
 def painted_integers(
-    regions: Regions, chosen: Mapping[str, int], *, may_overlap: bool
+    regions: RegionIntegers, chosen: Mapping[str, int], *, may_overlap: bool
 ) -> dict[str, int]:
     """Return the one integer that each label paints, none of them twice.
 

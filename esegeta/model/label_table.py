@@ -12,7 +12,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from esegeta.errors import ConfigError, TargetError, suggest
-from esegeta.model.label_forms import BACKGROUND, Integers, Regions
+from esegeta.model.label_forms import BACKGROUND, Integers, RegionIntegers
 
 Activation = Literal["softmax", "sigmoid"]
 
@@ -42,7 +42,7 @@ class LabelTable:
     names: Mapping[int, str]
     activation: Activation
     num_outputs: int
-    regions: Regions | None = None
+    regions: RegionIntegers | None = None
     ignore_label: int | None = None
 
     def __post_init__(self) -> None:
@@ -76,7 +76,7 @@ class LabelTable:
             )
 
     @cached_property
-    def _integers(self) -> Regions:
+    def _integers(self) -> RegionIntegers:
         """The integers of each label, the background among them where it is named."""
         if self.regions is not None:
             return self.regions
@@ -235,7 +235,7 @@ class LabelTable:
         return label_map != self.ignore_label
 
 
-def _in_order(regions: Regions, num_outputs: int) -> dict[str, tuple[int, ...]] | None:
+def _in_order(regions: RegionIntegers, num_outputs: int) -> dict[str, tuple[int, ...]] | None:
     """Return one channel a label as written; the background has one only where all have."""
     foreground = [name for name, own in regions.items() if own != (0,)]
     for listed in (foreground, list(regions)):

@@ -15,7 +15,7 @@ from esegeta.axes import Field, Logits, Mask
 from esegeta.errors import ConfigError
 from esegeta.model.label_forms import (
     OrderEntry,
-    Regions,
+    RegionIntegers,
     default_order,
     is_by_name,
     painted_integers,
@@ -220,11 +220,11 @@ class Labels(LabelTable):
         return math.log(threshold) - math.log1p(-threshold) if threshold != 0.5 else 0.0
 
 
-def _regions_of(given: Mapping[int, str]) -> Regions:
+def _regions_of(given: Mapping[int, str]) -> RegionIntegers:
     return {given[integer]: (integer,) for integer in sorted(given)}
 
 
-def _check_ignored(ignore_label: int | None, regions: Regions) -> None:
+def _check_ignored(ignore_label: int | None, regions: RegionIntegers) -> None:
     if ignore_label is None:
         return
     if type(ignore_label) is not int:

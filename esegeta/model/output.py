@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from esegeta.axes import shape_text
 from esegeta.errors import OutputChoiceError, suggest
 
-Key = int | str
+OutputKey = int | str
 
 NAMED_AT_MOST = 8
 
 
-def parts_of(output: object) -> list[tuple[Key, object]]:
+def parts_of(output: object) -> list[tuple[OutputKey, object]]:
     """Return what a list, tuple, mapping or dataclass holds, by index, key or attribute."""
     if isinstance(output, (Tensor, str, bytes, nn.Module, type)):
         return []
@@ -55,7 +55,7 @@ class OutputChoice:
             first tensor.
     """
 
-    key: Key | None = None
+    key: OutputKey | None = None
 
     def of(self, output: object) -> Tensor | None:
         """Return the chosen tensor of what a network returned; None where it returned none.
@@ -110,7 +110,7 @@ FIRST = OutputChoice()
 """A network's only tensor, or the first of several."""
 
 
-def _under(output: object, key: Key) -> object | None:
+def _under(output: object, key: OutputKey) -> object | None:
     """Return what lies under a key or a dotted path of keys; None where nothing does."""
     parts = parts_of(output)
     named: dict[str, Any] = {str(name): item for name, item in parts}

@@ -8,7 +8,7 @@ from esegeta.predict.copies import Copies
 from esegeta.predict.cotangent import Cotangent, LinearForm, Term, active_windows, add_forms
 from esegeta.predict.coverage import Coverage
 from esegeta.predict.forward import MemoryFormat, Precision
-from esegeta.predict.layer_grid import LayerGrid, Positions, spread, upsample
+from esegeta.predict.layer_grid import LayerGrid, PositionValues, spread, upsample
 from esegeta.predict.layer_outputs import (
     OUTPUT,
     UnitMaps,
@@ -33,7 +33,7 @@ from esegeta.predict.regions import Averaging, Regions, VoxelLists, cut_by_masks
 from esegeta.predict.rolling import Curved, pull_back_rolling
 from esegeta.predict.shares import CotangentShares, inner
 from esegeta.predict.slabs import Slab
-from esegeta.predict.source_grid import Rule, SourceGrid
+from esegeta.predict.source_grid import GridRule, SourceGrid
 from esegeta.predict.tiling import Blend, Box, Placing, spot
 from esegeta.predict.trial import try_gradients
 from esegeta.predict.window_plan import WindowPlan
@@ -54,6 +54,7 @@ __all__ = [
     "CotangentShares",
     "Coverage",
     "Curved",
+    "GridRule",
     "LayerGrid",
     "LayerRegions",
     "LinearForm",
@@ -64,14 +65,13 @@ __all__ = [
     "PassesApart",
     "Pieces",
     "Placing",
-    "Positions",
+    "PositionValues",
     "Precision",
     "Prediction",
     "Predictor",
     "Probe",
     "Pullback",
     "Regions",
-    "Rule",
     "RunPass",
     "Slab",
     "SourceGrid",

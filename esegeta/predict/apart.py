@@ -36,7 +36,7 @@ from esegeta.predict.windows import Windows
 RunPass = Callable[[Pieces], Tensor]
 """From windows of one pass to their logits `N L *O`, as the network outputs them."""
 
-Place = tuple[int, int]
+NetworkAndBox = tuple[int, int]
 """A network, and one of the boxes that it sees, mirrored or not."""
 
 
@@ -94,8 +94,8 @@ class PassesApart:
         return Moment(x, run, tuple(blend.result() for blend in blends))
 
     def outputs(
-        self, x: Batch, run: RunPass, places: Sequence[Place]
-    ) -> Iterator[tuple[Place, Float[Tensor, "F L *O"]]]:
+        self, x: Batch, run: RunPass, places: Sequence[NetworkAndBox]
+    ) -> Iterator[tuple[NetworkAndBox, Float[Tensor, "F L *O"]]]:
         """Yield the logits of all mirrored passes of places, mirrored back.
 
         The network holds each member's weights in turn, and must be held still meanwhile.
@@ -159,7 +159,7 @@ class ApartShares:
         half = apart.whole.precision == "fp16"
         self.scale = max(power_of_two_above(own) for own in slopes) if half else 1.0
         self._blended = CotangentShares(self._around.flat, *slopes, scale=self.scale)
-        self._known: dict[Place, tuple[Tensor, ...]] = {}
+        self._known: dict[NetworkAndBox, tuple[Tensor, ...]] = {}
 
     def of(self, pieces: Pieces, device: torch.device) -> Tensor:
         """Return the share of each window, `N L *W`; the network must be held still meanwhile."""
@@ -171,7 +171,7 @@ class ApartShares:
             shares.append(self._windows.turned(share, window))
         return torch.stack(shares).to(device)
 
-    def _learn(self, keys: Iterable[Place]) -> None:
+    def _learn(self, keys: Iterable[NetworkAndBox]) -> None:
         """Find the shares of some places, and forget those of all others."""
         wanted = dict.fromkeys(keys)
         self._known = {key: own for key, own in self._known.items() if key in wanted}
@@ -188,7 +188,7 @@ class ApartShares:
             slopes = self._through(logits, self._share(key, logits[0][0].device))
             self._known[key] = tuple(slope[0] for slope in slopes)
 
-    def _share(self, key: Place, device: torch.device | None) -> Tensor:
+    def _share(self, key: NetworkAndBox, device: torch.device | None) -> Tensor:
         window = self._around.flat_window(key)
         return self._blended.at([window], self._moments[0].x.device if device is None else device)
 
@@ -220,17 +220,17 @@ class _PassLayout:
         )
 
     @property
-    def places(self) -> list[Place]:
+    def places(self) -> list[NetworkAndBox]:
         boxes = range(self._windows.num_places)
         return [(member, box) for member in self.members for box in boxes]
 
-    def place_of(self, window: int) -> Place:
+    def place_of(self, window: int) -> NetworkAndBox:
         return self._windows.member_of(window), window % self._windows.num_places
 
     def flip_of(self, window: int) -> int:
         return self._flips.index(self._windows.flips(window))
 
-    def windows_at(self, key: Place) -> list[int]:
+    def windows_at(self, key: NetworkAndBox) -> list[int]:
         """Return the windows of all mirrored passes of a place, in the order of the flips."""
         member, box = key
         numbers = {
@@ -240,6 +240,6 @@ class _PassLayout:
         }
         return [numbers[flips] * self._windows.num_places + box for flips in self._flips]
 
-    def flat_window(self, key: Place) -> int:
+    def flat_window(self, key: NetworkAndBox) -> int:
         """Return the window of a place where mirrored passes are one."""
         return self.members.index(key[0]) * self._windows.num_places + key[1]

@@ -26,7 +26,7 @@ from esegeta.axes import Image, Shape
 from esegeta.predict.windows import Central, Windows
 from esegeta.volume import Grid
 
-Positions = Float[Tensor, "K *G"]
+PositionValues = Float[Tensor, "K *G"]
 """One number for each of some units at each position of a layer's grid over a volume."""
 
 
@@ -111,12 +111,12 @@ class LayerGrid:
             affine[axis, 3] = float(self.centres(axis)[0])
         return Grid(self.shape, volume.affine @ affine)
 
-    def zeros(self, channels: int, like: Tensor) -> Positions:
+    def zeros(self, channels: int, like: Tensor) -> PositionValues:
         """Return zeros, `K *G`."""
         return like.new_zeros((channels, *self.shape))
 
     def put(
-        self, total: Positions, window: int, patch: Tensor, *, weights: Tensor | None = None
+        self, total: PositionValues, window: int, patch: Tensor, *, weights: Tensor | None = None
     ) -> None:
         """Add a window's patch `K *layer`, perhaps times weights `*layer`, to `K *G`, in place."""
         thin = self.windows.slice_axis
@@ -146,7 +146,7 @@ class LayerGrid:
         thin = self.windows.slice_axis
         return result if thin is None else result.squeeze(thin)
 
-    def to_voxels(self, data: Positions) -> Image:
+    def to_voxels(self, data: PositionValues) -> Image:
         """Resample `K *G` to the voxels of the volume, `K *S`, linearly: heights are kept."""
         result = data
         for axis, (stride, length) in enumerate(zip(self.stride, self.windows.shape, strict=True)):

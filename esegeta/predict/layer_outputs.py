@@ -13,7 +13,7 @@ from esegeta.axes import Batch
 from esegeta.errors import LayerError, ModelError
 from esegeta.model import held_at, held_still, run_up_to, tap
 from esegeta.predict.blend import WindowBlend
-from esegeta.predict.layer_grid import LayerGrid, Positions
+from esegeta.predict.layer_grid import LayerGrid, PositionValues
 from esegeta.predict.predictor import Predictor
 from esegeta.predict.windows import Windows
 
@@ -96,7 +96,7 @@ class UnitMaps:
 
     units: Units
     grid: LayerGrid
-    data: Positions
+    data: PositionValues
     image: VoxelBox | None = None
 
 

@@ -28,10 +28,10 @@ from esegeta.errors import ModelError
 from esegeta.model import list_layers
 from esegeta.predict.tiling import Box
 
-Place = tuple[int, int]
+ImageAndWindow = tuple[int, int]
 """Image and window."""
 
-Run = Callable[[Tensor], Tensor]
+RunNetwork = Callable[[Tensor], Tensor]
 """A network on windows, `N C *W` to `N L *W`."""
 
 SAME = 1e-5
@@ -110,7 +110,7 @@ def known_reach(network: nn.Module, shape: Shape) -> tuple[bool, Reach | None]:
     return key in found, found.get(key)
 
 
-def reach_of(network: nn.Module, run: Run, like: Float[Tensor, "N C *W"]) -> Reach | None:
+def reach_of(network: nn.Module, run: RunNetwork, like: Float[Tensor, "N C *W"]) -> Reach | None:
     """Return the reach of a network in windows, or None where parts of them are not proved enough.
 
     It is found once for a network: weights do not change what depends on what.
@@ -130,7 +130,7 @@ def reach_of(network: nn.Module, run: Run, like: Float[Tensor, "N C *W"]) -> Rea
 
 
 def worthwhile_reach(
-    network: nn.Module, run: Run, like: Float[Tensor, "1 C *W"], saved: Callable[[], float]
+    network: nn.Module, run: RunNetwork, like: Float[Tensor, "1 C *W"], saved: Callable[[], float]
 ) -> Reach | None:
     """Return the reach where it is known, or may save more passes than its proof takes.
 
@@ -146,7 +146,7 @@ def worthwhile_reach(
 
 def narrow_parts(
     network: nn.Module,
-    run: Run,
+    run: RunNetwork,
     like: Float[Tensor, "1 C *W"],
     wanted: Mapping[int, Bool[Tensor, "*W"]],
     times: int,
@@ -183,8 +183,8 @@ def _share(box: Box | None, window: Tensor) -> float:
 
 
 def batches(
-    places: Sequence[Place], size: Shape, parts: Mapping[int, Box], count: int
-) -> Iterator[tuple[list[Place], tuple[Box, ...]]]:
+    places: Sequence[ImageAndWindow], size: Shape, parts: Mapping[int, Box], count: int
+) -> Iterator[tuple[list[ImageAndWindow], tuple[Box, ...]]]:
     """Yield windows that go through the network together, and their parts; none for whole ones.
 
     Args:
@@ -193,7 +193,7 @@ def batches(
         parts: parts of some windows.
         count: whole windows at a time; of parts as many as are as large.
     """
-    alike: dict[Shape, list[Place]] = {}
+    alike: dict[Shape, list[ImageAndWindow]] = {}
     for place in places:
         part = parts.get(place[1])
         lengths = () if part is None else tuple(side.stop - side.start for side in part)
@@ -209,7 +209,7 @@ def _key(network: nn.Module, shape: Shape) -> tuple[Any, ...]:
     return (shape, tuple(type(module) for module in network.modules()))
 
 
-def _find(network: nn.Module, run: Run, like: Tensor) -> Reach | None:
+def _find(network: nn.Module, run: RunNetwork, like: Tensor) -> Reach | None:
     size = tuple(like.shape[2:])
     step = _step_of(network, run, like)
     if step is None:
@@ -234,7 +234,7 @@ def _find(network: nn.Module, run: Run, like: Tensor) -> Reach | None:
         return None
 
 
-def _step_of(network: nn.Module, run: Run, like: Tensor) -> Shape | None:
+def _step_of(network: nn.Module, run: RunNetwork, like: Tensor) -> Shape | None:
     """Return the least common multiple of all layers' strides by axis; None where unknown."""
     size = tuple(like.shape[2:])
     seen = [axis for axis, length in enumerate(size) if length > 1]  # by a 2D network
@@ -258,7 +258,7 @@ def _step_of(network: nn.Module, run: Run, like: Tensor) -> Shape | None:
     return tuple(step)
 
 
-def _is_same(reach: Reach, run: Run, like: Tensor) -> bool:
+def _is_same(reach: Reach, run: RunNetwork, like: Tensor) -> bool:
     """Tell whether parts of a random window give the same outputs as the whole."""
     generator = torch.Generator().manual_seed(0)
     window = torch.randn(like.shape, generator=generator).to(like)

@@ -43,7 +43,7 @@ from esegeta.volume import (
     seen_on_source,
 )
 
-Rule = Literal["logits", "probabilities", "labels"]
+GridRule = Literal["logits", "probabilities", "labels"]
 PlanesIndex = tuple[slice, ...]
 """Which planes of the image, as an index of its voxels."""
 
@@ -76,7 +76,7 @@ class SourceGrid:
     logits: Logits | Prediction
     volume: Volume
     labels: Labels
-    rule: Rule = "logits"
+    rule: GridRule = "logits"
 
     @cached_property
     def label_map(self) -> LabelMap:
@@ -113,7 +113,7 @@ class SourceGrid:
         Under `rule: labels`, where no interpolation decides, the probabilities are interpolated all
         the same.
         """
-        rule: Rule = "logits" if self.rule == "logits" else "probabilities"
+        rule: GridRule = "logits" if self.rule == "logits" else "probabilities"
         source = replace(self, rule=rule)
         for group in self._groups(names):
 

@@ -35,7 +35,7 @@ from esegeta.report.warning_strip import (
 )
 from esegeta.volume import Display, display_of
 
-Box = tuple[float, float, float, float]
+PanelRectangle = tuple[float, float, float, float]
 
 PANELS_INCHES, HIGHEST_INCHES, WIDEST_ALONE_INCHES = 11.4, 6.0, 7.2
 """Room for all panels side by side, for the highest, and for one that stands alone."""
@@ -61,8 +61,8 @@ class Board:
         height: height of the highest panel.
     """
 
-    boxes: tuple[Box, ...]
-    bar: Box
+    boxes: tuple[PanelRectangle, ...]
+    bar: PanelRectangle
     width: float
     height: float
 
@@ -139,7 +139,7 @@ def overlay_figure(
     return figure
 
 
-def _part(box: Box, above: float, size: tuple[float, float]) -> Box:
+def _part(box: PanelRectangle, above: float, size: tuple[float, float]) -> PanelRectangle:
     """Return a box in inches as parts of a figure, moved up."""
     left, bottom, wide, high = box
     return left / size[0], (bottom + above) / size[1], wide / size[0], high / size[1]

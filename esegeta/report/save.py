@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from esegeta.explain import Attribution, By, LayerMap, MemberMaps, RegionRow, map_on_file
-from esegeta.predict import Rule, SourceGrid
+from esegeta.predict import GridRule, SourceGrid
 from esegeta.report.contents import CONTENTS, contents_of, sealed
 from esegeta.report.dicom import write_object_of_labels, write_object_of_map
 from esegeta.report.files import PredictionFiles, TaskFiles, dicom_beside
@@ -39,7 +39,7 @@ CARRIED_ERRORS = (
     "; on the voxels of the file an upper bound, since errors of what is added up there depend on "
     "each other (statistics of the image held fixed)"
 )
-RESAMPLINGS: Mapping[Rule, str] = {
+RESAMPLINGS: Mapping[GridRule, str] = {
     "logits": "logits, linear from the network's grid, then decided on the image's",
     "probabilities": "probabilities, linear from the network's grid, then decided on the image's",
     "labels": "decided on the network's grid, then the nearest voxel",

@@ -47,7 +47,7 @@ SPREAD_INCHES = 0.4 * LANE_INCHES
 LARGEST_STEP_INCHES = 0.1
 """Between edges in one lane."""
 
-Point = tuple[float, float]
+PointOnPage = tuple[float, float]
 
 
 def draw_trails(
@@ -238,13 +238,13 @@ class BoxLayout:
         num_rows: number of boxes in the fullest column.
     """
 
-    spots: Mapping[TrailNode, Point]
+    spots: Mapping[TrailNode, PointOnPage]
     layers: Sequence[str]
     box_height: float
     num_rows: int
 
     @property
-    def size(self) -> Point:
+    def size(self) -> PointOnPage:
         """Width and height of columns and lanes."""
         row = self.box_height + LANE_INCHES
         return COLUMN_INCHES * len(self.layers), row * self.num_rows + LANE_INCHES

@@ -27,7 +27,7 @@ MapRank = Literal["magnitude", "value"]
 Importance = Float[Tensor, "*S"]
 """How much each voxel matters to a method; only the order counts."""
 
-Order = Int[Tensor, " V"]
+VoxelOrder = Int[Tensor, " V"]
 """All voxels of an image by their flat index, the most important first, without padding."""
 
 
@@ -40,7 +40,7 @@ def importance_of(attribution: Attribution, rank_by: MapRank) -> Importance:
     return relevance(attribution, rank_by).sum(dim=0)
 
 
-def rank_voxels(importance: Importance, seed: int, inside: Mask | None = None) -> Order:
+def rank_voxels(importance: Importance, seed: int, inside: Mask | None = None) -> VoxelOrder:
     """Rank the voxels of an image, the most important first; a seed decides between equals.
 
     The order in memory plays no part: it would take a map's zeros out line by line.
@@ -70,7 +70,7 @@ class Removal:
     method: str
     fraction: float
 
-    def mask(self, order: Order, shape: Shape) -> Mask:
+    def mask(self, order: VoxelOrder, shape: Shape) -> Mask:
         """Return where the voxels of an image are removed, `*S`.
 
         Of V voxels, `floor(fraction * V + 1/2)` are those of the highest rank. Padding, which has

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from esegeta.predict import LayerGrid, Positions
+from esegeta.predict import LayerGrid, PositionValues
 
 OUTSIDE = -1
 """Stratum of what is not sampled."""
@@ -74,7 +74,7 @@ def evenly(length: int, count: int) -> Int[Tensor, " K"]:
 
 
 def values_at(
-    maps: Positions, grid: LayerGrid, voxels: Float[Tensor, "N A"]
+    maps: PositionValues, grid: LayerGrid, voxels: Float[Tensor, "N A"]
 ) -> Float[Tensor, "N K"]:
     """Return the activations of units at points of the volume, interpolated linearly.
 

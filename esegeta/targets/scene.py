@@ -11,7 +11,7 @@ from torch import Tensor
 from esegeta.axes import LabelMap, Logits, Mask
 from esegeta.errors import TargetError
 from esegeta.model import Labels, Segmentation, connected_components
-from esegeta.predict import Prediction, Predictor, Rule, SourceGrid
+from esegeta.predict import GridRule, Prediction, Predictor, SourceGrid
 from esegeta.targets.kept import KeptPasses
 from esegeta.volume import Volume, without_size
 
@@ -107,7 +107,7 @@ class Scene:
         inside = self.volume.inside
         return mask if inside is None else mask & inside
 
-    def on_source(self, rule: Rule) -> SourceGrid:
+    def on_source(self, rule: GridRule) -> SourceGrid:
         """Return the prediction on the grid of the image's file.
 
         Args:

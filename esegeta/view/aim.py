@@ -31,7 +31,7 @@ ERRORS = {
 }
 """Regions of errors, and the questions about them."""
 
-Found = tuple[str, str, Region]
+FoundPart = tuple[str, str, Region]
 """A part's short name, the question about it, and its voxels."""
 
 
@@ -100,7 +100,7 @@ class Aimer:
         label = question.label
         if label == AS_PREDICTED:
             label = self.predicted_at(voxel)
-        finders: dict[str, Callable[[], Found]] = {
+        finders: dict[str, Callable[[], FoundPart]] = {
             "voxel": lambda: self._voxel(label, voxel, index),
             "component": lambda: self._component(label, voxel),
             "error": lambda: self._error(label, voxel),
@@ -124,7 +124,7 @@ class Aimer:
             )
         return found[-1]
 
-    def _voxel(self, label: str, voxel: tuple[int, ...], index: tuple[int, ...]) -> Found:
+    def _voxel(self, label: str, voxel: tuple[int, ...], index: tuple[int, ...]) -> FoundPart:
         """Several voxels of a fine image may be one of the network's, and have one answer."""
         grid, source = self.scene.volume.grid, self.scene.volume.source.grid
         own = tuple(round(value) for value in source.to_index(grid.to_mm(voxel)))
@@ -134,7 +134,7 @@ class Aimer:
         words = f"Why {label} at {kind} {', '.join(map(str, chosen))}?"
         return f"voxel-{'-'.join(map(str, chosen))}", words, PointRegion(chosen)
 
-    def _component(self, label: str, voxel: tuple[int, ...]) -> Found:
+    def _component(self, label: str, voxel: tuple[int, ...]) -> FoundPart:
         rank = int(self.scene.components(label)[voxel])
         if not rank:
             raise TargetError(
@@ -144,7 +144,7 @@ class Aimer:
         words = f"Why {label} in component {rank} of its prediction (1 is the largest)?"
         return f"component-{rank}", words, Component(rank)
 
-    def _error(self, label: str, voxel: tuple[int, ...]) -> Found:
+    def _error(self, label: str, voxel: tuple[int, ...]) -> FoundPart:
         if self.scene.truth is None:
             raise TargetError(
                 "errors can only be found with a ground truth, and the case has none",

@@ -14,7 +14,7 @@ from esegeta.view.aim import Aim
 HELD_BYTES = 256 * 2**20
 """Bytes of display copies; the latest answer is held whatever its size."""
 
-Key = tuple[tuple[str, str], str]
+AnswerKey = tuple[tuple[str, str], str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class Answer:
     volumes: Mapping[str, bytes] = field(repr=False)
 
     @property
-    def key(self) -> Key:
+    def key(self) -> AnswerKey:
         """The question that it answers."""
         return self.aim.key, self.method
 
@@ -61,7 +61,7 @@ class Answers:
     def __init__(self, held_bytes: int = HELD_BYTES) -> None:
         self._held_bytes = held_bytes
         self._lock = threading.Lock()
-        self._held: OrderedDict[Key, Answer] = OrderedDict()
+        self._held: OrderedDict[AnswerKey, Answer] = OrderedDict()
         self._count = 0
 
     def new_id(self) -> str:

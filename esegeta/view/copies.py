@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from esegeta.axes import Mask
+from esegeta.predict import Box
 from esegeta.volume import (
     Excerpt,
     Grid,
@@ -23,8 +24,6 @@ from esegeta.volume import (
 
 MARGIN = 1
 """Voxels of zeros kept around the box, between which and its values the way back interpolates."""
-
-Box = tuple[slice, ...]
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from esegeta.errors import EsegetaError
 
-State = Literal["queued", "running", "done", "failed", "cancelled"]
+JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 ENDED = ("done", "failed", "cancelled")
 MOST_WAITING = 16
 MOST_REMEMBERED = 200
@@ -45,7 +45,7 @@ class Job:
     work: Callable[[], dict[str, Any]]
     total: int | None = None
     done: int = 0
-    state: State = "queued"
+    state: JobState = "queued"
     result: dict[str, Any] | None = None
     message: str = ""
     version: int = 0
@@ -164,7 +164,7 @@ class Jobs:
                 self._current = None
 
     def _do(self, job: Job) -> None:
-        state: State = "failed"
+        state: JobState = "failed"
         try:
             job.result, state = job.work(), "done"
         except Cancelled:
@@ -177,7 +177,7 @@ class Jobs:
         with self._changed:
             self._set(job, state)
 
-    def _set(self, job: Job, state: State) -> None:
+    def _set(self, job: Job, state: JobState) -> None:
         job.state = state
         job.version += 1
         self._changed.notify_all()

@@ -20,10 +20,10 @@ from esegeta.volume.route import Route
 from esegeta.volume.volume import Volume
 from esegeta.volume.way_back import resample
 
-Carried = Float[Tensor, "C *T"]
+CarriedData = Float[Tensor, "C *T"]
 
 
-def carry_slopes(slopes: Image, volume: Volume) -> Carried:
+def carry_slopes(slopes: Image, volume: Volume) -> CarriedData:
     """Return slopes `C *S` by the network's input as slopes by the grey values of the file.
 
         dR/dx = J^T dR/dz,   z = preprocess(x)
@@ -39,7 +39,7 @@ def carry_slopes(slopes: Image, volume: Volume) -> Carried:
     return origin.chain.adjoint(slopes, _before(volume, origin.image), like=volume)
 
 
-def carry_slope_bounds(sizes: Image, volume: Volume) -> Carried:
+def carry_slope_bounds(sizes: Image, volume: Volume) -> CarriedData:
     """Return the most that slopes of these sizes come to on the file, statistics held fixed.
 
     Weights of cubic splines, some of which are below zero, make it an estimate.
@@ -52,7 +52,7 @@ def carry_slope_bounds(sizes: Image, volume: Volume) -> Carried:
     return chain.adjoint(sizes.to(origin.image.device).double(), before, like=volume).abs()
 
 
-def carry_shares(values: Image, volume: Volume) -> Carried:
+def carry_shares(values: Image, volume: Volume) -> CarriedData:
     """Share each value `A *S` among the voxels that it was interpolated from, by their weights.
 
     The weights of a voxel add up to one: so do the parts to the value. What lies on padding was
@@ -62,7 +62,7 @@ def carry_shares(values: Image, volume: Volume) -> Carried:
     return volume.route.transposed(values.to(device).double(), volume.source.grid)
 
 
-def carry_path(slopes: Image, start: Image, volume: Volume) -> tuple[Carried, Image] | None:
+def carry_path(slopes: Image, start: Image, volume: Volume) -> tuple[CarriedData, Image] | None:
     """Carry a mean slope along a path back, and multiply it by the change of the file's voxels.
 
         a = (f(u) - u') * S^T slopes

@@ -115,7 +115,7 @@ class IntensityStep:
         return tuple(found)
 
 
-Steps = tuple[IntensityStep, ...]
+IntensitySteps = tuple[IntensityStep, ...]
 
 
 def take_steps(steps: Mapping[int, IntensityStep], data: Image, names: Sequence[str]) -> Image:
@@ -160,7 +160,7 @@ def spans_of(steps: Sequence[IntensityStep], names: Sequence[str]) -> tuple[Span
 
 def fix_steps(
     steps: Mapping[int, IntensityStep], data: Image, names: Sequence[str]
-) -> tuple[Steps, Image]:
+) -> tuple[IntensitySteps, Image]:
     """Take steps that an image can take, and return them with its statistics held fixed.
 
     Returns:
@@ -238,7 +238,7 @@ def step_of(written: str | Mapping[str, Any] | IntensityStep | Rule) -> Intensit
     return IntensityStep(RULES[name](value), _listed(channels), when)
 
 
-def intensity_of(written: Any) -> Intensity | Steps:
+def intensity_of(written: Any) -> Intensity | IntensitySteps:
     """Return what `intensity` means as a config writes it: one rule, or a list of steps.
 
     Args:

@@ -17,12 +17,12 @@ from esegeta.volume.formats import (
 from esegeta.volume.members import files_in
 from esegeta.volume.picture_header import count_pages
 
-Kind = Literal["nifti", "picture", "stack", "itk", "arrays", "dicom", "series"]
+FileKind = Literal["nifti", "picture", "stack", "itk", "arrays", "dicom", "series"]
 
 PREAMBLE, DICOM_MAGIC = 128, b"DICM"
 
 
-def kind_of(path: Path) -> Kind:
+def kind_of(path: Path) -> FileKind:
     """Return which reader a file is for; unknown files are left to the NIfTI reader to refuse."""
     if path.is_dir() and not foreign_suffix(path.name):
         return "series"

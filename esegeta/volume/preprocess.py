@@ -25,7 +25,7 @@ from esegeta.volume.intensity import (
     BEFORE,
     Intensity,
     IntensityStep,
-    Steps,
+    IntensitySteps,
     fix_steps,
     spans_of,
     take_steps,
@@ -59,7 +59,7 @@ class Preprocess:
 
     orientation: str | None = None
     spacing_mm: tuple[float | None, ...] | None = None
-    intensity: Intensity | Steps = UNCHANGED
+    intensity: Intensity | IntensitySteps = UNCHANGED
     order: int = 1
     separate_axis: SeparateAxis = False
     crop: Crop | None = None

@@ -55,7 +55,7 @@ def reorient_like(
     return moved.contiguous(), Grid(tuple(moved.shape[1:]), grid.affine @ turn)
 
 
-Turn = tuple[tuple[int, ...], tuple[int, ...]]
+TurnBack = tuple[tuple[int, ...], tuple[int, ...]]
 """Which axis each axis comes from, and which of them are then flipped."""
 
 PARALLEL = 1e-6
@@ -64,7 +64,7 @@ ROUNDING = 1e-3
 """Part of a voxel by which a voxel on the face of a box may lie outside and count as inside."""
 
 
-def _parallel_axes(grid: Grid, like: Grid) -> Turn | None:
+def _parallel_axes(grid: Grid, like: Grid) -> TurnBack | None:
     """Return how axes match that are parallel, also those of a slice across the x-y plane."""
     cosines = _directions(like).T @ _directions(grid)
     matches = np.abs(cosines) > 1 - PARALLEL
@@ -74,7 +74,7 @@ def _parallel_axes(grid: Grid, like: Grid) -> Turn | None:
     return order, tuple(axis for axis, came in enumerate(order) if cosines[axis, came] < 0)
 
 
-def _nearest_axes(grid: Grid, like: Grid) -> Turn:
+def _nearest_axes(grid: Grid, like: Grid) -> TurnBack:
     """Return how axes match by the anatomical directions that they are nearest to."""
     still = tuple(range(grid.ndim))
     if _is_upright(grid) or _is_upright(like):

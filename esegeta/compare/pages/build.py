@@ -12,7 +12,7 @@ from esegeta.compare.pages.records import methods_to_cite, record_of, scores_to_
 from esegeta.compare.pages.runs import ReportRun, read_runs
 from esegeta.compare.pages.scans import show_case
 from esegeta.compare.pages.score_lines import score_heads, score_lines
-from esegeta.report.page import CaseEntry, Content, MapEntry, Sink, sink_for, write_page
+from esegeta.report.page import CaseEntry, MapEntry, PageContent, Sink, sink_for, write_page
 from esegeta.results_folder import REPORT
 
 
@@ -46,7 +46,7 @@ def write_report(paths: Sequence[Path], output: Path, *, single_file: bool = Fal
     for run in runs:
         _show(run, sink, cases, maps)
     heads = score_heads(runs)
-    content = Content(
+    content = PageContent(
         title=", ".join(run.folder.name for run in runs),
         version=_version(),
         cases=cases,

@@ -15,7 +15,7 @@ from esegeta.report.page import ScoreCell, ScoreHead, ScoreLine
 NOISE_P = 0.05
 """A map whose p of `random_map_baseline` is above this cannot be told from noise."""
 
-Values = Mapping[tuple[TaskKey, str], ScoreRow]
+ScoreRows = Mapping[tuple[TaskKey, str], ScoreRow]
 
 Rivals = Mapping[tuple[str, str, str], Mapping[str, float]]
 """The value of each method by case, target and score, where it is a number."""
@@ -55,7 +55,7 @@ def score_lines(run: ReportRun, heads: Sequence[ScoreHead]) -> Iterator[ScoreLin
 
 
 def _cell(
-    run: ReportRun, key: TaskKey, head: ScoreHead, values: Values, all_rivals: Rivals
+    run: ReportRun, key: TaskKey, head: ScoreHead, values: ScoreRows, all_rivals: Rivals
 ) -> ScoreCell:
     row = values.get((key, head.name))
     if row is None or math.isnan(finite(row)):

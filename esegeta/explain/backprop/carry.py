@@ -19,7 +19,7 @@ Spread = Callable[[Sequence[Tensor], Tensor], Sequence[Tensor | None]]
 """From what was kept and the output's relevance to the relevance of each input."""
 
 
-Kind = Literal[
+CarryKind = Literal[
     "linear", "sum", "map", "activation", "gate", "divisor", "softmax", "product", "scale"
 ]
 
@@ -35,12 +35,12 @@ class Note:
         averages: whether it is a mean of its input.
     """
 
-    kind: Kind
+    kind: CarryKind
     place: CallPlace = field(default_factory=CallPlace)
     averages: bool = False
 
 
-GATES: tuple[Kind, ...] = ("gate", "divisor")
+GATES: tuple[CarryKind, ...] = ("gate", "divisor")
 """What decides how much of something else goes on, the most certain last."""
 
 
@@ -141,7 +141,7 @@ def _mark_last(logits: Tensor, kinds: tuple[str, ...]) -> bool:
     return bool(marked)
 
 
-def gate_of(tensor: Tensor) -> Kind | None:
+def gate_of(tensor: Tensor) -> CarryKind | None:
     """Return which kind of gate a tensor is the output of, perhaps reshaped or scaled since."""
     node: Any = tensor.grad_fn
     while node is not None:

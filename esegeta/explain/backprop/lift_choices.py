@@ -24,7 +24,7 @@ from esegeta.explain.backprop.lift_rules import FLAT
 STILL = 1e-6
 """A denominator that changes by a smaller part of itself does not move."""
 
-Slopes = tuple[Tensor, Tensor]
+SlopePair = tuple[Tensor, Tensor]
 """Multipliers of two tensors, for each value of the result."""
 
 
@@ -36,7 +36,7 @@ def sloped_each(
     return result
 
 
-def quotient_slopes(starts: Slopes, ends: Slopes) -> Slopes:
+def quotient_slopes(starts: SlopePair, ends: SlopePair) -> SlopePair:
     """Return multipliers of a and b in `a / b`, between the baseline and the image.
 
     Where b was nearly zero and so was a, as the deviation and the contrast of an image without
@@ -55,7 +55,7 @@ def quotient_slopes(starts: Slopes, ends: Slopes) -> Slopes:
     return by_a, by_b
 
 
-def product_slopes(starts: Slopes, ends: Slopes) -> Slopes | None:
+def product_slopes(starts: SlopePair, ends: SlopePair) -> SlopePair | None:
     """Return multipliers of a and b in `a b`, where one is flat and the other is not.
 
     A norm written out is such a product: of the contrast, nothing at the baseline, and of one over
@@ -72,7 +72,7 @@ def product_slopes(starts: Slopes, ends: Slopes) -> Slopes | None:
     return by_a, by_b
 
 
-def larger_slopes(starts: Slopes, ends: Slopes) -> Slopes:
+def larger_slopes(starts: SlopePair, ends: SlopePair) -> SlopePair:
     """Return multipliers of a and b in `max(a, b)`: the parts of the line on which each is it."""
     a0, b0, a1, b1 = _doubles(*starts, *ends)
     before, after = a0 - b0, a1 - b1
@@ -83,8 +83,8 @@ def larger_slopes(starts: Slopes, ends: Slopes) -> Slopes:
 
 
 def choice_slopes(
-    choices: tuple[Tensor, Tensor], starts: Slopes, ends: Slopes
-) -> tuple[Slopes, bool]:
+    choices: tuple[Tensor, Tensor], starts: SlopePair, ends: SlopePair
+) -> tuple[SlopePair, bool]:
     """Return multipliers of a and b in `choice ? a : b`, and whether the result jumped anywhere.
 
     Where the choice moved from b to a, `a - b'` is shared between the changes of a and b, by their

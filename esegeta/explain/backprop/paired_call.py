@@ -13,7 +13,7 @@ from torch.utils._pytree import TreeSpec, tree_unflatten
 
 from esegeta.errors import ModelError
 from esegeta.explain.backprop.calls import Resolved, requires_grad
-from esegeta.explain.backprop.lift_choices import Slopes, sloped_each
+from esegeta.explain.backprop.lift_choices import SlopePair, sloped_each
 from esegeta.explain.backprop.lift_rules import along_line
 
 NODES = 16
@@ -53,7 +53,7 @@ class PairedCall:
         result: Tensor = self.call.function(*self.call.args, **self.call.kwargs)
         return result
 
-    def ends_of(self, places: Sequence[int]) -> tuple[Slopes, Slopes]:
+    def ends_of(self, places: Sequence[int]) -> tuple[SlopePair, SlopePair]:
         """Return two arguments at the baseline and at the image, numbers as tensors."""
         first = next(leaf for leaf in self.leaves if is_floating(leaf))
         ends = [torch.as_tensor(self.leaves[place]).to(first) for place in places]

@@ -21,7 +21,7 @@ from esegeta.explain.backprop import functions as kinds
 from esegeta.explain.backprop.calls import Call, call_with, first_of, two_of
 from esegeta.explain.backprop.carry import (
     GATES,
-    Kind,
+    CarryKind,
     Note,
     Spread,
     carry,
@@ -127,7 +127,9 @@ def carry_einsum(rules: Rules, func: Call, args: tuple[Any, ...], kwargs: dict[s
     )
 
 
-def carry_elementwise(func: Call, args: tuple[Any, ...], kwargs: dict[str, Any], kind: Kind) -> Any:
+def carry_elementwise(
+    func: Call, args: tuple[Any, ...], kwargs: dict[str, Any], kind: CarryKind
+) -> Any:
     """Carry a function of one value each, which hands relevance on."""
     x = first_of(args, kwargs)
     if not is_tracked(x):

@@ -64,7 +64,7 @@ class PatternNet(Explainer):
         """Return the map, and what the patterns were fitted on."""
         known = self._known(objective)
         maps: dict[int, WindowMap] = {}
-        start = _Start()
+        start = _PatternStart()
 
         def window_map(pieces: Pieces, share: Tensor) -> Tensor:
             if pieces.member not in maps:  # each network of an ensemble has patterns of its own
@@ -93,7 +93,7 @@ class PatternNet(Explainer):
                 "a target with `of: unit` nearer to the image",
             )
 
-    def blown_up(self, objective: Objective, data: Tensor, start: _Start) -> tuple[str, ...]:
+    def blown_up(self, objective: Objective, data: Tensor, start: _PatternStart) -> tuple[str, ...]:
         """Return a warning where the map holds more than images of the given range can.
 
         Args:
@@ -161,7 +161,7 @@ class PatternAttribution(PatternNet):
         """Return what takes the place of each weight."""
         return PatternRules(patterns, lambda weight, pattern: weight * pattern, torch.ones_like)
 
-    def blown_up(self, objective: Objective, data: Tensor, start: _Start) -> tuple[str, ...]:
+    def blown_up(self, objective: Objective, data: Tensor, start: _PatternStart) -> tuple[str, ...]:
         """Return a warning where the map's parts are many times their sum."""
         size = float(data.abs().sum(dtype=torch.float64))
         if size <= MOST_CANCELLING * start.size:
@@ -177,7 +177,7 @@ MOST_CANCELLING = 10.0
 """How many times the logits a map may hold, all signs counted, before it carries a warning."""
 
 
-class _Start:
+class _PatternStart:
     """Logits begin with themselves times their share of the cotangent; sizes are added up.
 
     Args:
@@ -196,9 +196,9 @@ class _Start:
         self.size += float(begin.abs().sum(dtype=torch.float64))
         return begin
 
-    def times(self, scale: float) -> _Start:
+    def times(self, scale: float) -> _PatternStart:
         """Return the same for shares that are this many times as large."""
-        return _Start(self.weight * scale, self.size * scale)
+        return _PatternStart(self.weight * scale, self.size * scale)
 
 
 class PatternRules(Rules):

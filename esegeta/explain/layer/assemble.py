@@ -24,7 +24,7 @@ from esegeta.model import held_still
 from esegeta.predict import (
     LayerGrid,
     Pieces,
-    Positions,
+    PositionValues,
     WindowBlend,
     WindowSum,
     spread,
@@ -173,7 +173,7 @@ class LayerFields:
         for first in range(0, len(chosen), size):
             yield torch.tensor(chosen[first : first + size])
 
-    def activations(self, units: Tensor) -> Positions:
+    def activations(self, units: Tensor) -> PositionValues:
         """Return the units' activations, blended over all windows as the logits are, `K *G`."""
         objective, grid = self.objective, self.grid
         predictor, windows, x = objective.predictor, objective.windows, objective.x
@@ -185,7 +185,7 @@ class LayerFields:
                 blend.add(pieces.windows, patches)
         return self._of_one(blend.result()[0])
 
-    def slopes(self, units: Tensor) -> Positions:
+    def slopes(self, units: Tensor) -> PositionValues:
         """Return the target's gradient by the units' activations, summed over windows, `K *G`."""
         objective, grid = self.objective, self.grid
         predictor, windows, x = objective.predictor, objective.windows, objective.x
@@ -206,6 +206,6 @@ class LayerFields:
         own = self.objective.windows.of_pass(self.only)
         return [window for window in windows if window in own]
 
-    def _of_one(self, total: Positions) -> Positions:
+    def _of_one(self, total: PositionValues) -> PositionValues:
         """Return what a pass would have by itself, given its part in a mean over passes."""
         return total if self.only is None else total.mul_(len(self.objective.windows.passes))

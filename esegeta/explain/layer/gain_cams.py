@@ -22,7 +22,7 @@ from esegeta.explain.layer.method import LayerMethod, LayerResult
 from esegeta.explain.meaning import SEEN_THROUGH_ACTIVATION, WEIGHTED_BY_FALL, Meaning
 from esegeta.explain.objective import Objective
 from esegeta.model import Change, held_still
-from esegeta.predict import Pieces, Positions, inner
+from esegeta.predict import Pieces, PositionValues, inner
 
 FLAT = 1e-5
 CHANNEL = "channel of the layer"
@@ -91,7 +91,7 @@ class ScoreCam(LayerMethod):
         more = {"channels_used": used, "num_channels": fields.num_units}
         return LayerResult(voxels, total, fields.grid, more)
 
-    def _activations(self, fields: LayerFields) -> Iterator[Positions]:
+    def _activations(self, fields: LayerFields) -> Iterator[PositionValues]:
         for units in fields.groups(self._chosen(fields)):
             yield from fields.activations(units)
 

@@ -24,7 +24,7 @@ from esegeta.explain.layer.shared import slope_in
 from esegeta.explain.meaning import CLASS_ACTIVATION, WEIGHTED_BY_POSITION, Meaning
 from esegeta.explain.objective import Objective
 from esegeta.model import held_still
-from esegeta.predict import LayerGrid, Pieces, Positions, Precision, Windows
+from esegeta.predict import LayerGrid, Pieces, PositionValues, Precision, Windows
 
 GROUP = "group of units that fills a quarter of a volume"
 
@@ -203,7 +203,7 @@ class GradCamPP(LayerMethod):
         return rectified(LayerResult(voxels, total, fields.grid))
 
 
-def _higher_order_weights(rises: Positions, sums: Tensor) -> Tensor:
+def _higher_order_weights(rises: PositionValues, sums: Tensor) -> Tensor:
     """Return `sum_i g / (2 + g S)` over positions with g > 0, one weight per unit."""
     column = sums.to(rises).reshape(-1, *([1] * (rises.ndim - 1)))
     return (rises / (2 + rises * column)).flatten(1).sum(dim=1)

@@ -20,7 +20,7 @@ from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Explainer, RawMap
 from esegeta.explain.layer.cut import Site, find_sites
 from esegeta.explain.objective import Objective
-from esegeta.predict import LayerGrid, Positions
+from esegeta.predict import LayerGrid, PositionValues
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class LayerResult:
     """
 
     voxels: Image
-    positions: Positions | None = None
+    positions: PositionValues | None = None
     grid: LayerGrid | None = None
     more: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()

@@ -23,7 +23,7 @@ from esegeta.explain.meaning import (
     Meaning,
 )
 from esegeta.explain.objective import Objective
-from esegeta.predict import Pieces, Positions, upsample
+from esegeta.predict import Pieces, PositionValues, upsample
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class XResCam(LayerMethod):
         return rectified(LayerResult(voxels, total, fields.grid))
 
 
-def expand_pooled(data: Positions, sides: list[int], mode: Pooling) -> Positions:
+def expand_pooled(data: PositionValues, sides: list[int], mode: Pooling) -> PositionValues:
     """Replace each block of `K *G` by its maximum or mean; blocks at the end may be smaller."""
     if mode == "max":
         pool = F.max_pool2d if data.ndim == 3 else F.max_pool3d

@@ -38,7 +38,7 @@ Names = Mapping[Run, tuple[int, Hashable]]
 """Runs, and the key that each is remembered by."""
 
 
-class Change(NamedTuple):
+class WindowChange(NamedTuple):
     """What an edit changes in a window, in voxels as its network sees them.
 
     Args:
@@ -128,7 +128,11 @@ class ContributionTable:
         self._set_unchanged(unchanged, names)
 
     def _run_near(
-        self, near: Mapping[Run, Change], names: Names, edits: Edits | None, windows: Sequence[int]
+        self,
+        near: Mapping[Run, WindowChange],
+        names: Names,
+        edits: Edits | None,
+        windows: Sequence[int],
     ) -> None:
         """Run the parts in which edits of some windows change what is looked at."""
         missing = [Run(window, None) for window in windows if window not in self._worth]
@@ -145,7 +149,9 @@ class ContributionTable:
             ]
             self._set(group, names, torch.stack(worths))
 
-    def _worth_under(self, change: Change, logits: Tensor, window: int) -> Float64[Tensor, ""]:
+    def _worth_under(
+        self, change: WindowChange, logits: Tensor, window: int
+    ) -> Float64[Tensor, ""]:
         """Return what a window is worth under an edit, given the logits `K *P` of the part."""
         assert change.outputs is not None
         share = self._share(window, logits.device)
@@ -160,7 +166,7 @@ class ContributionTable:
         before = self._worth[window]
         return before.sum() - before[tuple(whole)].sum() + after
 
-    def _near(self, names: Names, edits: Edits | None) -> dict[Run, Change]:
+    def _near(self, names: Names, edits: Edits | None) -> dict[Run, WindowChange]:
         """Return the runs of which a part is enough, where that saves anything."""
         edited = [run for run in names if run.edit is not None]
         if edits is None or not edited:
@@ -176,13 +182,13 @@ class ContributionTable:
         reach = objective.predictor.reach(objective.x, target.windows, saved=saved)
         if reach is None:
             return {}
-        found: dict[int, dict[Run, Change]] = {}
+        found: dict[int, dict[Run, WindowChange]] = {}
         for run, box in (boxes or target.edited_boxes(edited, edits)).items():
             outputs = _overlap(reach.reached(box), target.part_of(run.window))
             looked_at = outputs and self._looked_at(run.window, outputs)
             inputs = reach.needed(looked_at) if looked_at else ()
             if _size(inputs) <= NEAR_SHARE * _size(target.part_of(run.window)):
-                found.setdefault(run.window, {})[run] = Change(looked_at or None, inputs)
+                found.setdefault(run.window, {})[run] = WindowChange(looked_at or None, inputs)
         return {
             run: change
             for window, own in found.items()
@@ -190,7 +196,7 @@ class ContributionTable:
             for run, change in own.items()
         }
 
-    def _is_worthwhile(self, window: int, changes: Iterable[Change], names: Names) -> bool:
+    def _is_worthwhile(self, window: int, changes: Iterable[WindowChange], names: Names) -> bool:
         """Tell whether parts save more than running the window once more as it is."""
         whole = _size(self._target.part_of(window))
         passes = 0 if window in self._worth or Run(window, None) in names else 1

@@ -16,7 +16,7 @@ NUM_COLOURS, NUM_DASHES = 6, 3
 MOST_LETTERS = 14
 
 
-Place = Callable[[float, float], tuple[float, float]]
+PlaceOnChart = Callable[[float, float], tuple[float, float]]
 
 
 def series_names(charts: Sequence[Chart]) -> list[str]:
@@ -97,7 +97,7 @@ def dash_of(line: ChartLine, place: int) -> str:
     return f"n{place % 2}" if line.dashed else str(place // NUM_COLOURS % NUM_DASHES)
 
 
-def _grid(chart: Chart, bounds: tuple[float, ...], at: Place, base: float) -> Markup:
+def _grid(chart: Chart, bounds: tuple[float, ...], at: PlaceOnChart, base: float) -> Markup:
     x_low, x_high, y_low, y_high = bounds
     found = Markup("")
     for y in _ticks(y_low, y_high):

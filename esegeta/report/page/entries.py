@@ -253,7 +253,7 @@ class Citation:
 
 
 @dataclass(frozen=True)
-class Content:
+class PageContent:
     """The whole report."""
 
     title: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 
 from esegeta.report.page.assets import NIIVUE, REPORT
-from esegeta.report.page.entries import CaseEntry, Content, MapEntry
+from esegeta.report.page.entries import CaseEntry, MapEntry, PageContent
 from esegeta.report.page.sinks import json_text
 from esegeta.report.page.write import page_environment
 
@@ -50,7 +50,7 @@ def live_page(page: LivePage, token: str) -> str:
     from esegeta import __version__
 
     first = replace(NOTHING_YET, case=page.case.id, focus=page.focus)
-    content = Content(
+    content = PageContent(
         title=f"Why this voxel? {page.case.name}",
         version=__version__,
         cases=[page.case],

@@ -11,13 +11,13 @@ from typing import Any
 import jinja2
 
 from esegeta.report.page.charts import chart_svg, dash_of, num_of, series_names, short_text
-from esegeta.report.page.entries import Content, MapEntry
+from esegeta.report.page.entries import MapEntry, PageContent
 from esegeta.report.page.sinks import Sink, json_text
 
 ARROWS = {"lower": "↓", "higher": "↑", "none": ""}
 
 
-def write_page(content: Content, sink: Sink) -> Path:
+def write_page(content: PageContent, sink: Sink) -> Path:
     """Write a report whose volumes and pictures the sink already has; return its page."""
     frame = sink.frame()
     template = page_environment().get_template("page.html.j2")
@@ -56,7 +56,7 @@ def _drawn(names: Sequence[str]) -> Callable[[Any], str]:
     return draw
 
 
-def _data_of(content: Content) -> dict[str, Any]:
+def _data_of(content: PageContent) -> dict[str, Any]:
     """Return what the page's script needs: cases and maps, without what only the page shows."""
     maps = []
     for entry in content.maps:

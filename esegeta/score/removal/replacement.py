@@ -27,7 +27,7 @@ from esegeta.explain.finite import FiniteParameters
 from esegeta.model import full_float32
 from esegeta.volume import names_image
 
-Planes = Float[Tensor, "C 1 *S"]
+PlaneValues = Float[Tensor, "C 1 *S"]
 
 TOLERANCE = 1e-3
 MAX_ITERATIONS = 300
@@ -82,12 +82,12 @@ def stencil(spacing_mm: tuple[float, ...]) -> Float[Tensor, "1 1 *K"]:
     return (weights / weights.sum()).reshape(1, 1, *(3,) * len(spacing_mm))
 
 
-def _solve(x: Planes, removed: Mask, weights: Tensor, tolerance: float) -> Planes:
+def _solve(x: PlaneValues, removed: Mask, weights: Tensor, tolerance: float) -> PlaneValues:
     inside = removed.to(x)
     # Neighbours beyond the border do not count: each voxel's weights add up over those it has.
     total = _gather(torch.ones_like(inside)[None, None], weights)
 
-    def apply(u: Planes) -> Planes:
+    def apply(u: PlaneValues) -> PlaneValues:
         return inside * (total * u - _gather(u, weights))
 
     given = inside * _gather((1 - inside) * x, weights)
@@ -111,7 +111,7 @@ def _solve(x: Planes, removed: Mask, weights: Tensor, tolerance: float) -> Plane
     return u
 
 
-def fill_from_pyramid(x: Planes, known: Mask, weights: Tensor) -> Planes:
+def fill_from_pyramid(x: PlaneValues, known: Mask, weights: Tensor) -> PlaneValues:
     """Return x with a first guess wherever it is not known: that of a grid half as fine, smoothed.
 
     Coarse grids settle what wide holes look like; a few sweeps of Jacobi's method on each settle
@@ -133,29 +133,29 @@ def fill_from_pyramid(x: Planes, known: Mask, weights: Tensor) -> Planes:
     return filled
 
 
-def _halve(u: Planes) -> Float[Tensor, "C 1 *H"]:
+def _halve(u: PlaneValues) -> Float[Tensor, "C 1 *H"]:
     pool = F.avg_pool2d if u.ndim == 4 else F.avg_pool3d
     size = _factors(u)
     halved: Tensor = pool(u, kernel_size=size, ceil_mode=True, count_include_pad=False)
     return halved
 
 
-def _factors(u: Planes) -> tuple[int, ...]:
+def _factors(u: PlaneValues) -> tuple[int, ...]:
     """Return by how much each axis shrinks; an axis of a single voxel stays."""
     return tuple(min(2, length) for length in u.shape[2:])
 
 
-def _gather(u: Planes, weights: Tensor) -> Planes:
+def _gather(u: PlaneValues, weights: Tensor) -> PlaneValues:
     convolve = F.conv2d if u.ndim == 4 else F.conv3d
     return convolve(u, weights, padding=1)
 
 
-def _dot(one: Planes, other: Planes) -> Tensor:
+def _dot(one: PlaneValues, other: PlaneValues) -> Tensor:
     axes = tuple(range(1, one.ndim))
     return (one * other).sum(dim=axes, keepdim=True, dtype=torch.float64).to(one)
 
 
-def _length(u: Planes) -> Tensor:
+def _length(u: PlaneValues) -> Tensor:
     return _dot(u, u).sqrt()
 
 

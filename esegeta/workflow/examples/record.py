@@ -30,7 +30,7 @@ ALL_LAYERS = "all"
 TRACIN, SIMILARITY, CURVATURE = "tracin", "gradient_similarity", "curvature"
 METHODS = (TRACIN, SIMILARITY, CURVATURE)
 
-Row = Sequence[Any]
+TableRow = Sequence[Any]
 ByExample = Mapping[str, float]
 
 
@@ -134,9 +134,9 @@ def _contents(results: Sequence[Ended], first: str) -> list[Content]:
     ]
 
 
-def tables_of(study: ExampleStudy, results: Sequence[Ended]) -> dict[str, list[Row]]:
+def tables_of(study: ExampleStudy, results: Sequence[Ended]) -> dict[str, list[TableRow]]:
     """Return the rows of each table that there is something for, by its name."""
-    tables: dict[str, list[Row]] = {}
+    tables: dict[str, list[TableRow]] = {}
     groups = _contents(results, "prototypes")
     if study.layer is not None:
         tables["groups"] = [
@@ -165,10 +165,10 @@ def tables_of(study: ExampleStudy, results: Sequence[Ended]) -> dict[str, list[R
     return tables
 
 
-def _influence_tables(plan: InfluencePlan, results: Sequence[Ended]) -> dict[str, list[Row]]:
+def _influence_tables(plan: InfluencePlan, results: Sequence[Ended]) -> dict[str, list[TableRow]]:
     traced = _contents(results, "influence")
     whole = len(traced) == len(plan.checkpoints)
-    tables: dict[str, list[Row]] = {"influence": [], "self_influence": []}
+    tables: dict[str, list[TableRow]] = {"influence": [], "self_influence": []}
     if whole:
         tables["influence"] = list(_influence_rows(plan, traced))
         selves = _self_influence(plan, traced)
@@ -213,7 +213,7 @@ def influences_of(
     return found
 
 
-def _influence_rows(plan: InfluencePlan, traced: Sequence[Content]) -> Iterator[Row]:
+def _influence_rows(plan: InfluencePlan, traced: Sequence[Content]) -> Iterator[TableRow]:
     for (question, method), values in influences_of(plan, traced).items():
         for name, value in values.items():
             layer = ALL_LAYERS if method != CURVATURE else "+".join(plan.layers)
@@ -292,7 +292,9 @@ def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def _left_out_rows(left: LeaveOneOut, found: Mapping[tuple[str, str], ByExample]) -> Iterator[Row]:
+def _left_out_rows(
+    left: LeaveOneOut, found: Mapping[tuple[str, str], ByExample]
+) -> Iterator[TableRow]:
     for question, by_name in left.changes.items():
         for name, values in by_name.items():
             yield [

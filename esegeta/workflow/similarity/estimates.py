@@ -43,7 +43,7 @@ FEWER_DRAWS = 50
 ROOM_MB = 256
 """Memory for bootstrap samples that are added up side by side."""
 
-Table = Float[Tensor, "L L"]
+LayerTable = Float[Tensor, "L L"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,12 +59,12 @@ class Estimate:
         biased: value that other tools give; for linear CKA only.
     """
 
-    value: Table
-    low: Table | None = None
-    high: Table | None = None
-    null: Table | None = None
-    p: Table | None = None
-    biased: Table | None = None
+    value: LayerTable
+    low: LayerTable | None = None
+    high: LayerTable | None = None
+    null: LayerTable | None = None
+    p: LayerTable | None = None
+    biased: LayerTable | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +167,7 @@ class Estimator:
 
     def _spread(
         self, methods: Sequence[str], grams: Mapping[str, Tensor]
-    ) -> dict[str, tuple[Table, Table]]:
+    ) -> dict[str, tuple[LayerTable, LayerTable]]:
         """Return the intervals over cases that are drawn with replacement."""
         copies = copies_of_cases(self.num_cases, DRAWS, self.seed)
         correlated = [name for name in methods if name in CORRELATIONS]
@@ -185,7 +185,7 @@ class Estimator:
 
     def _chance(
         self, methods: Sequence[str], grams: Mapping[str, Tensor]
-    ) -> dict[str, tuple[Table, Table]]:
+    ) -> dict[str, tuple[LayerTable, LayerTable]]:
         """Return mean and p under random orders of cases, at the matched positions."""
         matched, layout = self.matched, self.layout
         if not methods or len(matched.case) < LEAST_POSITIONS:
@@ -193,7 +193,7 @@ class Estimator:
         slow = [name for name in methods if name != CKA]
         emptied = hollow(grams[CKA_RBF]) if CKA_RBF in methods else None
 
-        def paired(left: Tensor, right: Tensor, some: Sequence[str]) -> dict[str, Table]:
+        def paired(left: Tensor, right: Tensor, some: Sequence[str]) -> dict[str, LayerTable]:
             sides = Paired(matched.data[left], matched.data[right], layout)
             values = {CKA: sides.cka} if CKA in methods else {}
             if CKA_RBF in some and emptied is not None:
