@@ -173,7 +173,7 @@ class Tokens(Tower):
 @pytest.mark.parametrize("name", METHODS)
 def test_units_behind_their_positions_are_not_taken_for_positions(name: str, ndim: int) -> None:
     """A grid of 6 x 4 positions and 4 units was read as 6 units on a grid of 4 x 4."""
-    for layer, message in (("last", "holds its units last"), ("tokens", "spatial axes")):
+    for layer, message in (("last", "has its units last"), ("tokens", "spatial axes")):
         with pytest.raises(LayerError, match=f'layer "{layer}".*{message}'):
             explained(at(name, layer), Tokens(ndim), ndim, length=12)
     found = explained(METHODS[name], Tokens(ndim), ndim, length=12)
