@@ -122,11 +122,12 @@ def test_targets_that_need_more_of_the_prediction_take_more_room(tmp_path: Path)
 
 def test_a_window_is_measured() -> None:
     network = nn.Conv3d(1, 8, 1)
-    model = predictor(network, (4, 4, 4), num_outputs=2)
+    model = predictor(network, (4, 4, 4), num_outputs=8)
     plan = WindowPlan((96, 96, 96))
     found = window_bytes(replace(model, network=network, plan=plan), 1)
     logits = 8 * 96**3 * 4
-    assert logits < found < 6 * logits
+    # What other tests have given back may be used again, and is not seen: twice is the least.
+    assert 2 * logits <= found < 6 * logits
     assert held_bytes(CPU) > 0
     assert free_bytes(CPU) > 0
 
