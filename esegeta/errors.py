@@ -13,7 +13,7 @@ Anything that is not an `EsegetaError` is a bug of ours and keeps its traceback.
     │   │   └── WeightsKeyError    ... or not under the key that was given
     │   ├── LayerError      a layer that the network does not have
     │   ├── OutputChoiceError   an output that the network does not return
-    │   ├── ResultsKeyError     a folder of results that has not what a key asks of it
+    │   ├── ResultsKeyError     a folder of results that lacks what a key asks for
     │   └── WindowError     a window that the network cannot take
     ├── TargetError         a target that cannot be formed
     │   └── EmptyTargetError    ... because its mask holds no voxel
@@ -103,7 +103,7 @@ class OutputChoiceError(ModelError):
 
 
 class ResultsKeyError(ModelError):
-    """A folder of results has not what a key of `model` asks of it; `key` is which."""
+    """A folder of results lacks what a key of `model` asks for; `key` is which."""
 
     def __init__(self, message: str, *, hint: str = "", key: str = "") -> None:
         super().__init__(message, hint=hint)

@@ -145,7 +145,6 @@ def submit(
     """
     from esegeta.cli.handed_on import handed_on
     from esegeta.errors import ConfigError
-    from esegeta.workflow import Silence
     from esegeta.workflow.spread.asked import asked_cluster, require_dask
 
     known_command(command)
@@ -161,9 +160,7 @@ def submit(
             f"{origin.config}: the config has no `cluster` block",
             hint="add one, or name a file with its keys: --cluster FILE",
         )
-    # Whatever is wrong with it is said now, and not by a job; on the processor, for the machine
-    # from which jobs are submitted need not have the jobs' GPU.
-    replace(origin, device="cpu").build(Silence())
+    _require_sound(origin)
     file = None if cluster is None else Path(cluster)
     print(submit_controller(origin, loaded, keys, file, asked.words))
     print(f"to see its progress: esegeta status {origin.root(loaded)}")
@@ -267,7 +264,7 @@ def plan(
     asked = handed_on(command, words, output=output, overrides=overrides, device=device)
     origin = asked.origin
     if sbatch:
-        replace(origin, device="cpu").build(Silence())  # as of `submit`
+        _require_sound(origin)
         print(array_script(origin, origin.load(), parts, asked.words), end="")
         return
     if command != "run":
@@ -278,6 +275,16 @@ def plan(
     experiment = build_experiment(origin.load(), output=output, device=device)
     for line in forecast_of(experiment, parts).lines():
         print(line)
+
+
+def _require_sound(origin: Origin) -> None:
+    """Say what is wrong with a command now, and not by its jobs.
+
+    It is built on the processor: the machine from which jobs are submitted may have no GPU.
+    """
+    from esegeta.workflow import Silence
+
+    replace(origin, device="cpu").build(Silence())
 
 
 def _duration(seconds: float) -> str:

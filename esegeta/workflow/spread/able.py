@@ -111,8 +111,13 @@ def require_accepted(kind: str, script: str) -> None:
         ["sbatch", "--test-only"], input=script, capture_output=True, text=True, check=False
     )
     if found.returncode:
-        words = " ".join((found.stderr.strip() or found.stdout).split())
+        words = words_of(found)
         hint = "`sinfo` lists partitions; change queue, account, options or what a worker gets"
         if "contact slurm controller" in words.lower():
             hint = "`sinfo` tells whether Slurm is up; try again once it is"
         raise ConfigError(f"cluster: Slurm refuses such a job: {words}", hint=hint)
+
+
+def words_of(refusal: subprocess.CompletedProcess[str]) -> str:
+    """Return what a program of a batch system says, on one line."""
+    return " ".join((refusal.stderr.strip() or refusal.stdout).split())

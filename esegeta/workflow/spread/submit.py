@@ -12,7 +12,7 @@ from esegeta.config import RunConfig
 from esegeta.config.cluster import ClusterKeys
 from esegeta.errors import ConfigError
 from esegeta.volume import write_text
-from esegeta.workflow.spread.able import require_accepted, require_cluster
+from esegeta.workflow.spread.able import require_accepted, require_cluster, words_of
 from esegeta.workflow.spread.folder import SharedFolder
 from esegeta.workflow.spread.jobs import SUBMITTERS, hours_and_minutes
 from esegeta.workflow.spread.origin import Origin
@@ -154,9 +154,8 @@ def submit(
     command = [program] if keys.kind == "lsf" else [program, str(path)]
     found = subprocess.run(command, input=script, capture_output=True, text=True, check=False)
     if found.returncode:
-        words = " ".join((found.stderr.strip() or found.stdout).split())
         raise ConfigError(
-            f"cluster: `{program}` refuses the controller's job: {words}",
+            f"cluster: `{program}` refuses the controller's job: {words_of(found)}",
             hint="change queue, account or walltime",
         )
     return found.stdout.strip()
