@@ -144,8 +144,42 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file atomically; NaN and Inf become null, for JSON has neither."""
-    write_text(path, json.dumps(plain_values(content), indent=2, ensure_ascii=False) + "\n")
+    """Write a JSON file atomically; NaN and Inf become null, for JSON has neither.
+
+    Args:
+        path: path of the file to write.
+        content: what it holds; an iterator is written as a list, and only one entry of it at a
+            time is in memory.
+    """
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+        stream.writelines(_json_parts(content))
+
+
+def _json_parts(content: Mapping[str, Any]) -> Iterator[str]:
+    if not content:
+        yield "{}\n"
+        return
+    start = "{"
+    for key, value in content.items():
+        yield f"{start}\n  {_json_text(str(key))}: "
+        start = ","
+        if isinstance(value, Iterator):
+            yield from _json_list(value)
+        else:
+            yield _json_text(value).replace("\n", "\n  ")
+    yield "\n}\n"
+
+
+def _json_list(entries: Iterator[Any]) -> Iterator[str]:
+    start = "["
+    for entry in entries:
+        yield f"{start}\n    " + _json_text(entry).replace("\n", "\n    ")
+        start = ","
+    yield "[]" if start == "[" else "\n  ]"
+
+
+def _json_text(value: Any) -> str:
+    return json.dumps(plain_values(value), indent=2, ensure_ascii=False)
 
 
 def plain_values(value: Any) -> Any:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -119,6 +120,31 @@ def test_json_holds_plain_values_and_null_for_nan(tmp_path: Path) -> None:
         "text": "µm",
     }
     assert "µm" in text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        {"a": [], "b": {}, "c": "é", "d": None},
+        {"a": [{"x": 1, "y": [1, [2, {"z": "line\nline"}]]}, [], {}], "b": {"c": [1]}, "e": [0.5]},
+    ],
+)
+def test_json_of_iterators_is_that_of_lists(content: dict[str, Any], tmp_path: Path) -> None:
+    """By Python's own writer, which takes only what is there as a whole."""
+    expected = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    streamed = {k: iter(v) if isinstance(v, list) else v for k, v in content.items()}
+    for name, given in (("whole", content), ("streamed", streamed)):
+        write_json(tmp_path / name, given)
+        assert (tmp_path / name).read_text(encoding="utf-8") == expected
+
+
+def test_an_iterator_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"a": 1})
+    with pytest.raises(ZeroDivisionError):
+        write_json(tmp_path / "a.json", {"a": (1 // k for k in (1, 0))})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"a": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
 def test_json_has_no_infinity_either(tmp_path: Path) -> None:
