@@ -211,10 +211,9 @@ def show_outcome(outcome: Outcome, root: Path, *, quiet: bool) -> None:
             for text in result.warnings:
                 print(f"warning: {result.name}: {text}", file=sys.stderr)
         return
-    done = sum(result.status == "done" for result in outcome.results)
-    skipped = sum(result.status == "skipped" for result in outcome.results)
+    done, skipped = outcome.num_of("done"), outcome.num_of("skipped")
     counts = f"{done} done, {skipped} skipped, {len(failures)} failed"
-    warned = f", {len(outcome.warned)} with warnings" if outcome.warned else ""
+    warned = f", {outcome.num_warned} with warnings" if outcome.num_warned else ""
     print(f"{counts}{warned} in {outcome.seconds:.1f} s; results in {root}")
 
 

@@ -117,7 +117,7 @@ UNPROVED = (
 
 def show_predicted(outcome: Outcome, experiment: Experiment) -> None:
     """Print the Dice of each case and label with what was expected, and what that proves."""
-    rows = prediction_rows(outcome.results)
+    rows = list(prediction_rows(outcome.results))
     compared = [row for row in rows if row.dice is not None]
     least = experiment.config.keys.least_dice
     if not compared:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from esegeta.errors import RunError, suggest
 from esegeta.explain import RegionRow
 from esegeta.report.cells import name_in_cell, safe_again, safe_cell
 from esegeta.results_folder import CURVES_TABLE, PREDICTIONS_TABLE, REGIONS_TABLE, SCORES_TABLE
-from esegeta.volume import write_text
+from esegeta.volume import atomic_path
 
 REGION_COLUMNS = (
     "case",
@@ -95,32 +96,33 @@ def write_csv(
         rows: rows, each as long as `columns`; None is an empty field.
         kept: rows as they stand in a file; they follow.
     """
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([_text(column) for column in columns])
-    writer.writerows([_text(value) for value in row] for row in rows)
-    writer.writerows([safe_again(cell) for cell in row] for row in kept)
-    write_text(path, stream.getvalue())
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as stream,
+    ):
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow([_text(column) for column in columns])
+        writer.writerows([_text(value) for value in row] for row in rows)
+        writer.writerows([safe_again(cell) for cell in row] for row in kept)
 
 
-def rows_of_others(
-    rows: Iterable[Sequence[str]], ended: Collection[tuple[str, ...]]
-) -> list[Sequence[str]]:
-    """Return the rows of a table that are of other tasks than some, told by their first cells."""
-    named = {tuple(_text(part) for part in names) for names in ended}
-    lengths = {len(names) for names in named} or {0}
-    return [row for row in rows if not any(tuple(row[:n]) in named for n in lengths if n)]
+def cells_of(names: Iterable[object]) -> list[str]:
+    """Return names as the cells of a table hold them."""
+    return [_text(str(name)) for name in names]
 
 
-def read_rows(path: Path, columns: Sequence[str]) -> list[list[str]]:
-    """Return the rows of a table as they stand there; none of one of other columns, or no table."""
+def read_rows(path: Path, columns: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the rows of a table as they stand there, up to the first place where it is damaged.
+
+    There are none of a table of other columns, or where no table is.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
-        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows = csv.reader(stream, strict=True)
+            if next(rows, None) == list(columns):
+                yield from (row for row in rows if len(row) == len(columns))
     except (OSError, ValueError, csv.Error):
-        return []
-    whole = [row for row in rows[1:] if len(row) == len(columns)]
-    return whole if rows and rows[0] == list(columns) else []
+        return
 
 
 def write_scores(root: Path, rows: Iterable[ScoreRow], kept: Iterable[Sequence[str]] = ()) -> None:
@@ -165,15 +167,17 @@ def region_row(values: Mapping[str, Any]) -> RegionRow:
     return RegionRow(**known)
 
 
-def write_curves(root: Path, rows: Iterable[CurveRow], kept: Sequence[Sequence[str]] = ()) -> None:
+def write_curves(root: Path, rows: Iterable[CurveRow], kept: Iterable[Sequence[str]] = ()) -> None:
     """Write curves.csv, one point per line; without a curve, no file is written."""
-    points = [
+    points = (
         (row.case, row.target, row.method, row.score, row.curve, x, y, tick)
         for row in rows
         for x, y, tick in zip(row.x, row.y, row.ticks or ("",) * len(row.x), strict=True)
-    ]
-    if points or kept:
-        write_csv(root / CURVES_TABLE, CURVE_COLUMNS, points, kept)
+    )
+    some, others = list(itertools.islice(points, 1)), list(itertools.islice(kept := iter(kept), 1))
+    if some or others:
+        whole = itertools.chain(some, points)
+        write_csv(root / CURVES_TABLE, CURVE_COLUMNS, whole, itertools.chain(others, kept))
     else:
         (root / CURVES_TABLE).unlink(missing_ok=True)
 

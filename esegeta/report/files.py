@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -283,6 +284,21 @@ def read_sidecar(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
+
+
+def read_record_head(root: Path) -> dict[str, Any]:
+    """Return what run.json says before it comes to its tasks, of which there may be very many.
+
+    There is nothing where it is missing, or not as `write_record` writes it.
+    """
+    try:
+        with (root / RUN_RECORD).open(encoding="utf-8") as stream:
+            text = "".join(takewhile(lambda line: not line.startswith('  "units": ['), stream))
+        is_cut = text.rstrip().endswith((",", "{"))
+        content = parse_json(text.rstrip().removesuffix(",") + "}" if is_cut else text)
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def read_record(root: Path) -> dict[str, Any]:

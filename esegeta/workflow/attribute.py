@@ -30,7 +30,7 @@ from esegeta.workflow.plans import TargetPlan
 from esegeta.workflow.predict import PREDICTION, prediction_task
 from esegeta.workflow.record import Recorder
 from esegeta.workflow.scenes import scene_task
-from esegeta.workflow.task import Content, Desk, Ended, Fault, Kind, Listener, Silence, Task
+from esegeta.workflow.task import Content, Desk, Fault, Kind, Listener, Silence, Task
 
 TARGETS_AT_A_TIME = 4
 """Targets that share forward passes; each holds a mask and a gradient of the volume's size."""
@@ -61,11 +61,7 @@ def experiment_command(experiment: Experiment, listener: Listener) -> Command:
     """
     predictor = replace(experiment.predictor, on_windows=listener.advance)
     experiment = replace(experiment, predictor=predictor)
-    recorder = Recorder(experiment)
-
-    def take_steps(steps: Sequence[Ended]) -> None:
-        recorder.take_predictions([step for step in steps if step.task.kind is PREDICTION])
-
+    recorder = Recorder(experiment, PREDICTION)
     return Command(
         root=experiment.root,
         config=experiment.config,
@@ -76,7 +72,7 @@ def experiment_command(experiment: Experiment, listener: Listener) -> Command:
         write=recorder.write,
         notes=experiment.notes,
         close=lambda results, desk: draw_all_curves(experiment, results),
-        take_steps=take_steps,
+        take_steps=recorder.take_steps,
         take_processes=recorder.take_processes,
         places=cost_of_cases(experiment),
         pieces=pieces_of_cases(experiment),

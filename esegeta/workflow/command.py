@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from esegeta.config import RunConfig
 from esegeta.report.contents import Check
 from esegeta.workflow import journal as journals
 from esegeta.workflow.lineage import claim
-from esegeta.workflow.task import Desk, Ended, Task
+from esegeta.workflow.task import Desk, Ended, Status, Task
 
 EXIT_OK, EXIT_SOME_FAILED, EXIT_USER = 0, 1, 2
 
@@ -104,12 +106,21 @@ class Outcome:
     @property
     def failures(self) -> list[Ended]:
         """Tasks that failed."""
-        return [ended for ended in self.results if ended.status == "failed"]
+        return self._tally.failures
 
     @property
-    def warned(self) -> list[Ended]:
+    def warned(self) -> Iterator[Ended]:
         """Tasks whose result carries a warning."""
-        return [ended for ended in self.results if ended.warnings]
+        return (ended for ended in self.results if ended.warnings)
+
+    @property
+    def num_warned(self) -> int:
+        """Number of these."""
+        return self._tally.num_warned
+
+    def num_of(self, status: Status) -> int:
+        """Return how many tasks ended in some way."""
+        return self._tally.statuses[status]
 
     @property
     def exit_code(self) -> int:
@@ -118,9 +129,8 @@ class Outcome:
         A verdict on a result, such as that a random map does as well, is not a fault of the run.
         """
         if not self.failures:
-            doubtful = any(set(ended.warnings) - set(ended.verdicts) for ended in self.warned)
-            return EXIT_SOME_FAILED if doubtful else EXIT_OK
-        none_succeeded = len(self.failures) == len(self.results)
+            return EXIT_SOME_FAILED if self._tally.has_doubts else EXIT_OK
+        none_succeeded = len(self.failures) == self._tally.statuses.total()
         if none_succeeded and not any(ended.is_bug for ended in self.failures):
             return EXIT_USER
         return EXIT_SOME_FAILED
@@ -131,3 +141,27 @@ class Outcome:
         if self.exit_code == EXIT_USER:
             return "failed"
         return "incomplete" if self.failures else "complete"
+
+    @cached_property
+    def _tally(self) -> _Tally:
+        tally = _Tally()
+        for ended in self.results:
+            tally.take(ended)
+        return tally
+
+
+@dataclass(eq=False)
+class _Tally:
+    """What one walk over all results tells, of which there may be hundreds of thousands."""
+
+    statuses: Counter[Status] = field(default_factory=Counter)
+    failures: list[Ended] = field(default_factory=list)
+    num_warned: int = 0
+    has_doubts: bool = False
+
+    def take(self, ended: Ended) -> None:
+        self.statuses[ended.status] += 1
+        self.num_warned += bool(ended.warnings)
+        self.has_doubts = self.has_doubts or bool(set(ended.warnings) - set(ended.verdicts))
+        if ended.status == "failed":
+            self.failures.append(ended)

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from esegeta.volume import plain_values, refusal_to_write
+from esegeta.workflow.ended_tasks import EndedTasks
 from esegeta.workflow.reserve import Reserve
 from esegeta.workflow.task import Ended, Task
 
@@ -23,7 +24,7 @@ SHARE = 0.05
 
 @dataclass(eq=False)
 class Journal:
-    """The tasks that have ended in this run: a line each on disk, and all of them in memory.
+    """The tasks that have ended in this run: a line each on disk, and all that tables need.
 
     Recording one more task costs the same however many there were. A process that is killed
     leaves at worst a last line without its end.
@@ -33,7 +34,7 @@ class Journal:
     """
 
     path: Path
-    entries: list[Ended] = field(default_factory=list)
+    entries: EndedTasks = field(default_factory=EndedTasks)
     _file: IO[bytes] | None = None
     _reserve: Reserve = field(init=False)
 
@@ -82,14 +83,13 @@ class Journal:
         """Give back the space that was set aside, so that a full disk takes the last record."""
         self._reserve.release()
 
-    def results(self) -> list[Ended]:
+    def results(self) -> Sequence[Ended]:
         """Return how tasks ended, steps left out, in the order of tables."""
-        shown = [ended for ended in self.entries if not ended.task.is_step]
-        return sorted(shown, key=lambda ended: ended.task.order)
+        return self.entries.results
 
-    def steps(self) -> list[Ended]:
+    def steps(self) -> Sequence[Ended]:
         """Return how steps ended, in the order in which they did."""
-        return [ended for ended in self.entries if ended.task.is_step]
+        return self.entries.steps
 
 
 def line_of(ended: Ended) -> dict[str, Any]:

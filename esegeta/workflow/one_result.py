@@ -39,7 +39,7 @@ class OneResult:
     @property
     def skipped(self) -> bool:
         """Whether it was finished before and nothing was done."""
-        return all(ended.status == "skipped" for ended in self.outcome.results)
+        return not self.outcome.num_of("done") and not self.outcome.failures
 
     @property
     def seconds(self) -> float:

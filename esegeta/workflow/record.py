@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -25,14 +26,6 @@ from esegeta.report import (
     write_regions,
     write_scores,
 )
-from esegeta.report.csv_tables import (
-    CURVE_COLUMNS,
-    PREDICTION_COLUMNS,
-    REGION_COLUMNS,
-    SCORE_COLUMNS,
-    read_rows,
-    rows_of_others,
-)
 from esegeta.report.shapes import RunTold, read_told
 from esegeta.results_folder import (
     CURVES_TABLE,
@@ -43,19 +36,14 @@ from esegeta.results_folder import (
 )
 from esegeta.workflow.build import Basis, Experiment
 from esegeta.workflow.lineage import LINEAGE, as_plain, lineage_in
+from esegeta.workflow.rows_before import OF_TASK, Rows, RowsBefore
 from esegeta.workflow.scored import scored_before
 from esegeta.workflow.stale import LISTED, find_stale
-from esegeta.workflow.task import Ended
+from esegeta.workflow.task import Ended, Kind
 
 KEPT_BY = "kept_by"
 """Stands in the record of a map that no config lists."""
 
-TABLES: Mapping[str, Sequence[str]] = {
-    SCORES_TABLE: SCORE_COLUMNS,
-    CURVES_TABLE: CURVE_COLUMNS,
-    REGIONS_TABLE: REGION_COLUMNS,
-    PREDICTIONS_TABLE: PREDICTION_COLUMNS,
-}
 FINAL = ("complete", "incomplete", "failed")
 """States in which every task has ended."""
 STOPPED_EARLY = "stopped at the first failure"
@@ -69,24 +57,24 @@ class Recorder:
 
     Args:
         experiment: experiment that is run.
+        prediction: kind of the steps that maps stand on.
     """
 
-    def __init__(self, experiment: Experiment) -> None:
+    def __init__(self, experiment: Experiment, prediction: Kind) -> None:
         self._experiment = experiment
+        self._prediction = prediction
         self._start = time.perf_counter()
         self._head = describe_experiment(experiment)
         self._kept = kept_entries(experiment.root)
-        self._predictions: Sequence[Ended] = ()
+        self._steps: Sequence[Ended] = ()
         self._processes: Sequence[Mapping[str, Any]] = ()
         sizes = (experiment.cases, experiment.targets, experiment.methods)
         self._num_tasks = math.prod(len(one) for one in sizes)  # as far as is known beforehand
-        self._before = {
-            name: read_rows(experiment.root / name, columns) for name, columns in TABLES.items()
-        }
+        self._before = RowsBefore(experiment.root)
 
-    def take_predictions(self, predictions: Sequence[Ended]) -> None:
-        """Take how the predictions that maps stand on have ended so far."""
-        self._predictions = predictions
+    def take_steps(self, steps: Sequence[Ended]) -> None:
+        """Take how steps have ended so far, predictions among them."""
+        self._steps = steps
 
     def take_processes(self, processes: Sequence[Mapping[str, Any]]) -> None:
         """Take which processes have worked on it: host, device and GPU of each."""
@@ -95,9 +83,9 @@ class Recorder:
     def write(self, results: Sequence[Ended], state: str, notes: Sequence[str]) -> None:
         """Write tables and record as things stand."""
         is_final = state in FINAL and STOPPED_EARLY not in notes
-        before = {} if is_final else self._before
+        before = {} if is_final else self._rows_beside(results)
         write_tables(self._experiment, results, before)
-        _write_predictions(self._experiment, self._predictions, before)
+        self._write_predictions(before.get(PREDICTIONS_TABLE, ()))
         root = self._experiment.root
         record = {
             **self._head,
@@ -107,25 +95,39 @@ class Recorder:
             "state": state,
             "num_tasks": self._num_tasks,
             "seconds": round(time.perf_counter() - self._start, 3),
-            "inputs_sha256": inputs_sha256([*self._predictions, *results]),
-            # its tasks, under a key that whoever reads run.json relies on
-            "units": [*map(described, results), *self._kept_beside(results)],
-            "predictions": describe_predictions(self._predictions),
+            "inputs_sha256": inputs_sha256(itertools.chain(self._predictions(), results)),
         }
-        write_record(root, {**record, LISTED: find_stale(root, record) if is_final else []})
+        # `units` are its tasks, under a key that whoever reads run.json relies on.
+        units, predictions = self._units(results), describe_predictions(self._predictions())
+        stale = []
+        if is_final:
+            predicted = describe_predictions(self._predictions())
+            stale = find_stale(root, self._units(results), predicted)
+        write_record(root, {**record, "units": units, "predictions": predictions, LISTED: stale})
 
-    def _kept_beside(self, results: Sequence[Ended]) -> list[dict[str, Any]]:
-        """Return the maps that were kept one by one and that this run does not make."""
-        made = [tuple(ended.task.data["names"].values()) for ended in results]
-        return [
-            entry
-            for entry in self._kept
-            if (entry["case"], entry["target"], entry["method"]) not in made
-        ]
+    def _predictions(self) -> Iterator[Ended]:
+        return (step for step in self._steps if step.task.kind is self._prediction)
 
+    def _rows_beside(self, results: Iterable[Ended]) -> Rows:
+        """Return the rows of the tables that stay as long as their task has not ended."""
+        ended = itertools.chain(results, self._predictions())
+        self._before.drop(one.task.data["names"].values() for one in ended)
+        return self._before.of_tables()
 
-Rows = Mapping[str, Sequence[Sequence[str]]]
-"""Rows of tables as they stand in their files, by the file's name."""
+    def _write_predictions(self, kept: Iterable[Sequence[str]]) -> None:
+        """Write predictions.csv where something is expected, or `esegeta predict` has left one."""
+        root = self._experiment.root
+        is_wanted = any(case.expected is not None for case in self._experiment.cases)
+        if is_wanted or (root / PREDICTIONS_TABLE).is_file():
+            write_predictions(root, prediction_rows(self._predictions()), kept)
+
+    def _units(self, results: Iterable[Ended]) -> Iterator[dict[str, Any]]:
+        """Yield how tasks ended, then the maps that were kept one by one and are not made here."""
+        beside = {tuple(entry[key] for key in OF_TASK): entry for entry in self._kept}
+        for ended in results:
+            yield described(ended)
+            beside.pop(tuple(ended.task.data["names"].values()), None)
+        yield from beside.values()
 
 
 def write_tables(experiment: Experiment, results: Sequence[Ended], before: Rows) -> None:
@@ -136,33 +138,21 @@ def write_tables(experiment: Experiment, results: Sequence[Ended], before: Rows)
         results: how its tasks ended so far.
         before: rows that stay as long as their task has not ended.
     """
-    ended = {_names_of(one) for one in results}
-    kept = {name: rows_of_others(rows, ended) for name, rows in before.items()}
-    scored = [scored_before(ended.content) for ended in results]
-    rows = [row for one in scored for row in one.rows]
-    write_scores(experiment.root, rows, kept.get(SCORES_TABLE, ()))
-    write_curves(
-        experiment.root,
-        [curve for one in scored for curve in one.curves],
-        kept.get(CURVES_TABLE, ()),
-    )
+    root = experiment.root
+    rows = (row for ended in results for row in scored_before(ended.content).rows)
+    write_scores(root, rows, before.get(SCORES_TABLE, ()))
+    curves = (curve for ended in results for curve in scored_before(ended.content).curves)
+    write_curves(root, curves, before.get(CURVES_TABLE, ()))
     if experiment.atlases is None:
-        remove_regions(experiment.root)
+        remove_regions(root)
         return
-    write_regions(
-        experiment.root,
-        [
-            (*(names["case"], names["target"], names["method"]), region_row(row))
-            for ended in results
-            for names in [ended.task.data["names"]]
-            for row in ended.content.get("regions", ())
-        ],
-        kept.get(REGIONS_TABLE, ()),
+    regions = (
+        (names["case"], names["target"], names["method"], region_row(row))
+        for ended in results
+        for names in [ended.task.data["names"]]
+        for row in ended.content.get("regions", ())
     )
-
-
-def _names_of(ended: Ended) -> tuple[str, ...]:
-    return tuple(str(name) for name in ended.task.data["names"].values())
+    write_regions(root, regions, before.get(REGIONS_TABLE, ()))
 
 
 def describe_experiment(experiment: Experiment) -> dict[str, Any]:
@@ -217,43 +207,27 @@ def _versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in PACKAGES}
 
 
-def describe_predictions(results: Sequence[Ended]) -> list[dict[str, Any]]:
-    """Return how predictions ended and how well they agree with the expected, for run.json."""
-    return [
-        {
-            **described(ended),
-            **{key: ended.content.get(key) for key in ("dice", "expected", "fingerprint")},
-        }
-        for ended in results
-    ]
+def describe_predictions(results: Iterable[Ended]) -> Iterator[dict[str, Any]]:
+    """Yield how predictions ended and how well they agree with the expected, for run.json."""
+    for ended in results:
+        named = {key: ended.content.get(key) for key in ("dice", "expected", "fingerprint")}
+        yield {**described(ended), **named}
 
 
-def prediction_rows(results: Sequence[Ended]) -> list[PredictionRow]:
-    """Return the lines of predictions.csv."""
-    return [
-        PredictionRow(
-            ended.task.data["names"]["case"],
-            row["label"],
-            row.get("dice"),
-            row.get("num_voxels_expected"),
-            row["num_voxels_predicted"],
-        )
-        for ended in results
-        for row in ended.content.get("agreement", ())
-    ]
+def prediction_rows(results: Iterable[Ended]) -> Iterator[PredictionRow]:
+    """Yield the lines of predictions.csv."""
+    for ended in results:
+        for row in ended.content.get("agreement", ()):
+            yield PredictionRow(
+                ended.task.data["names"]["case"],
+                row["label"],
+                row.get("dice"),
+                row.get("num_voxels_expected"),
+                row["num_voxels_predicted"],
+            )
 
 
-def _write_predictions(experiment: Experiment, results: Sequence[Ended], before: Rows) -> None:
-    """Write predictions.csv where something is expected, or `esegeta predict` has left one."""
-    wanted = any(case.expected is not None for case in experiment.cases)
-    if wanted or (experiment.root / PREDICTIONS_TABLE).is_file():
-        kept = rows_of_others(
-            before.get(PREDICTIONS_TABLE, ()), {_names_of(one) for one in results}
-        )
-        write_predictions(experiment.root, prediction_rows(results), kept)
-
-
-def inputs_sha256(results: Sequence[Ended]) -> dict[str, str]:
+def inputs_sha256(results: Iterable[Ended]) -> dict[str, str]:
     """Return the SHA-256 of the files that results were made of, by path."""
     found: dict[str, str] = {}
     for ended in results:
@@ -291,12 +265,22 @@ def ending(ended: Ended) -> dict[str, Any]:
 
 def kept_entries(root: Path) -> list[dict[str, Any]]:
     """Return what run.json says of maps that were kept, whose files are there."""
-    record = read_told(root / RUN_RECORD, RunTold) or {}
+    path = root / RUN_RECORD
+    # Most runs have kept none, and a whole record may be of hundreds of thousands of tasks.
+    record = read_told(path, RunTold) if _mentions(path, KEPT_BY) else None
     return [
         dict(entry)
-        for entry in record.get("units") or ()
-        if {KEPT_BY, "case", "target", "method"} <= set(entry) and _is_there(root, entry)
+        for entry in (record or {}).get("units") or ()
+        if {KEPT_BY, *OF_TASK} <= set(entry) and _is_there(root, entry)
     ]
+
+
+def _mentions(path: Path, word: str) -> bool:
+    try:
+        with path.open("rb") as stream:
+            return any(word.encode() in line for line in stream)
+    except OSError:
+        return False
 
 
 def _is_there(root: Path, entry: Mapping[str, Any]) -> bool:

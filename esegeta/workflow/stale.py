@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +25,25 @@ OF_PREDICTION = re.compile(r"(label-.+_)?desc-prediction_(dseg|mask|probseg)\.[a
 OF_TARGET = re.compile(rf"label-.+_score-.+{re.escape(CURVES_ENDING)}|.+\.mrb")
 
 
-def find_stale(root: Path, record: Mapping[str, Any]) -> list[str]:
-    """Return the files of cases that no task of a record accounts for, relative to the root.
+def find_stale(
+    root: Path, tasks: Iterable[Mapping[str, Any]], predictions: Iterable[Mapping[str, Any]]
+) -> list[str]:
+    """Return the files of cases that no task of a run accounts for, relative to the root.
 
     Only files that a run has written count: what else lies there, even under such a name, is left
     alone.
 
     Args:
         root: the run's folder.
-        record: content of run.json.
+        tasks: its tasks, with case, target and method of each.
+        predictions: its predictions, with the case of each.
     """
     methods: dict[str, dict[str, list[str]]] = {}
-    for task in record.get("units") or ():
-        case, target, method = (str(task.get(key)) for key in ("case", "target", "method"))
+    for task in tasks:
+        names = (str(task.get(key)) for key in ("case", "target", "method"))
+        case, target, method = map(sys.intern, names)  # few words, said of many tasks
         methods.setdefault(case, {}).setdefault(target, []).append(method)
-    cases = {str(one.get("case")) for one in record.get("predictions") or ()} | set(methods)
+    cases = {str(one.get("case")) for one in predictions} | set(methods)
     folders = sorted(path for path in root.iterdir() if path.is_dir() and path.name != STALE)
     return [
         f"{folder.name}/{name}"
@@ -117,7 +122,8 @@ def prune(root: Path) -> list[str]:
         record = read_told(root / RUN_RECORD, RunTold)
         if record is None:
             return []
-        moved = [name for name in find_stale(root, record) if name in stale_in(root)]
+        tasks, predictions = record.get("units") or (), record.get("predictions") or ()
+        moved = [name for name in find_stale(root, tasks, predictions) if name in stale_in(root)]
         for name in moved:
             target = root / STALE / name
             target.parent.mkdir(parents=True, exist_ok=True)

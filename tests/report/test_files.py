@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from esegeta.report import (
     write_dataset_files,
     write_record,
 )
-from esegeta.report.files import dicom_beside
+from esegeta.report.files import dicom_beside, read_record_head
 
 
 def test_names_of_a_task(tmp_path: Path) -> None:
@@ -102,3 +103,27 @@ def test_a_record_of_predictions_alone(tmp_path: Path) -> None:
     write_record(tmp_path, {"command": "predict", "units": []})
     with pytest.raises(RunError, match="contains predictions but no maps; `esegeta run`"):
         read_record(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("record", "head"),
+    [
+        ({"state": "complete", "units": [{"case": "a"}], "predictions": []}, {"state": "complete"}),
+        ({"notes": ["x"], "num_tasks": 3, "units": []}, {"notes": ["x"], "num_tasks": 3}),
+        ({"units": [1]}, {}),
+        ({"state": "complete", "nested": {"units": [1]}}, None),
+        ({}, None),
+    ],
+)
+def test_the_head_of_a_record_is_what_stands_before_its_tasks(
+    record: dict[str, Any], head: dict[str, Any] | None, tmp_path: Path
+) -> None:
+    assert read_record_head(tmp_path) == {}
+    write_record(tmp_path, record)
+    assert read_record_head(tmp_path) == (record if head is None else head)
+
+
+@pytest.mark.parametrize("text", ["[1]", '{"state": ', "\u0000", ""])
+def test_the_head_of_a_damaged_record_is_empty(text: str, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(text)
+    assert read_record_head(tmp_path) == {}

@@ -115,11 +115,8 @@ def test_files_are_told_apart_by_case_target_and_method(tmp_path: Path) -> None:
         save_figure(curves, new_figure((1, 1)), comment=print_of)
         with zipfile.ZipFile(tmp_path / "a" / f"a_{name}.mrb", "w") as scene:
             scene.comment = print_of.encode()
-    record = {
-        "units": [{"case": "a", "target": "liver", "method": "saliency"}],
-        "predictions": [{"case": "a"}],
-    }
-    assert find_stale(tmp_path, record) == [
+    tasks = [{"case": "a", "target": "liver", "method": "saliency"}]
+    assert find_stale(tmp_path, tasks, [{"case": "a"}]) == [
         "a/a_gone.mrb",
         "a/a_label-gone_desc-saliency_overlay.png",
         "a/a_label-gone_score-deletion_curves.png",

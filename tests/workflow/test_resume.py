@@ -280,7 +280,8 @@ def test_tables_are_not_written_with_every_task(lab: Lab, monkeypatch: pytest.Mo
     counts = []
     monkeypatch.setattr("esegeta.workflow.engine.Pace.clock", lambda: 0.0, raising=False)
     monkeypatch.setattr(
-        "esegeta.workflow.record.write_scores", lambda root, rows, kept: counts.append(len(rows))
+        "esegeta.workflow.record.write_scores",
+        lambda root, rows, kept: counts.append(len(list(rows))),
     )
     assert lab.run().exit_code == 0
     assert len(counts) < len(TASKS)

@@ -36,10 +36,10 @@ from esegeta.workflow.spread.distant import (
     journal_name,
 )
 from esegeta.workflow.spread.folder import SharedFolder
-from esegeta.workflow.spread.gather import Gathered, Lines, gather_held, processes_of
+from esegeta.workflow.spread.gather import Gathered, gather_held, processes_of
 from esegeta.workflow.spread.origin import Origin
 from esegeta.workflow.spread.own_gpus import num_workers_of
-from esegeta.workflow.spread.own_journal import read_journal
+from esegeta.workflow.spread.own_journal import Line, read_journal
 from esegeta.workflow.spread.parts import Lot, lots_of
 from esegeta.workflow.spread.progress import Tail
 from esegeta.workflow.spread.run_part import keeping_hashes
@@ -88,7 +88,7 @@ def run_on_cluster(
                 command,
                 folder,
                 listener,
-                lambda lines: before(lines, policy),
+                lambda line: before(line, policy),
                 state="running",
                 check=policy.check,
             )
@@ -120,15 +120,11 @@ def own_lines(keys: ClusterKeys) -> list[str]:
     return [f"cluster: every job runs its lines of {' and '.join(given)}"] if given else []
 
 
-def before(lines: Lines, policy: Policy) -> Lines:
+def before(line: Line, policy: Policy) -> Line | None:
     """Return what counts of earlier runs: what failed is tried again, what was done is skipped."""
-    if policy.overwrite:
-        return {}
-    return {
-        place: {**line, "status": "skipped", "seconds": 0.0}
-        for place, line in lines.items()
-        if line["status"] != "failed"
-    }
+    if policy.overwrite or line["status"] == "failed":
+        return None
+    return {**line, "status": "skipped", "seconds": 0.0}
 
 
 def _in_rounds(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from esegeta.report.contents import Check
@@ -21,11 +20,10 @@ from esegeta.workflow.command import Command, Outcome, Policy
 from esegeta.workflow.engine import Engine, Queue
 from esegeta.workflow.journal import Journal
 from esegeta.workflow.lock import GATHERING, shared
+from esegeta.workflow.spread.ended_lines import EndedLines
 from esegeta.workflow.spread.folder import SharedFolder
-from esegeta.workflow.spread.own_journal import ended_from, lines_of
+from esegeta.workflow.spread.own_journal import Line, ended_from, lines_of
 from esegeta.workflow.task import Ended, Listener, Silence, Task
-
-Lines = dict[tuple[str, str | None], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ class GatheringEngine(Engine):
         command: what was done.
         listener: is told how it goes on.
         journal: of the whole command.
-        lines: of the journals of all processes, by name and key of the task.
+        lines: how tasks ended by the journals of all processes.
         state: what the command's record says at the end; as things stand without it.
         check: how finished tasks are checked against their files; None believes the journals.
         notes: what processes said.
@@ -70,7 +68,7 @@ class GatheringEngine(Engine):
         command: Command,
         listener: Listener,
         journal: Journal,
-        lines: Lines,
+        lines: EndedLines,
         state: str | None = None,
         check: Check | None = None,
         notes: Sequence[str] = (),
@@ -117,7 +115,7 @@ class GatheringEngine(Engine):
         return None if fault is None else Ended(task, "failed", fault=fault)
 
     def _ended(self, task: Task) -> Ended | None:
-        line = self._lines.pop((task.name, task.key), None)  # each is asked for once
+        line = self._lines.of(task)
         if line is not None and misfit(line["content"], task.kind.told) is not None:
             line = None
         if line is not None and (line["status"] == "failed" or self._believes(task)):
@@ -135,29 +133,6 @@ class GatheringEngine(Engine):
 
     def _believes(self, task: Task) -> bool:
         return task.record is None or (self._check is None and task.record.is_file())
-
-
-def lines_in(folder: SharedFolder, whole: Path) -> Lines:
-    """Return how tasks ended by all journals; what was done at last counts, failures least.
-
-    Args:
-        folder: of the processes.
-        whole: the journal of the whole command, into which what others say was gathered before.
-    """
-    found: Lines = {}
-    for path in (whole, *folder.journals):
-        head: dict[str, Any] = {}
-        for line in lines_of(path):
-            head = line if "process" in line else head
-            if "task" not in line:
-                continue
-            if head and line.get("fault"):
-                line = {**line, "fault": _placed(line["fault"], head)}
-            place = (line["task"], line["key"])
-            before = found.get(place)
-            if before is None or before["status"] == "failed" or line["status"] == "done":
-                found[place] = line
-    return found
 
 
 def notes_in(folder: SharedFolder) -> list[str]:
@@ -195,19 +170,11 @@ def processes_of(folder: SharedFolder) -> set[tuple[str, int]]:
     return {(str(one["host"]), int(one["pid"])) for one in keep_processes(folder) if one["pid"]}
 
 
-def _placed(fault: dict[str, Any], head: dict[str, Any]) -> dict[str, Any]:
-    """Return a fault that says where it happened."""
-    where = [f"{head['process']} on {head['host']}"]
-    where += [f"GPU {head['gpu']}"] if head["gpu"] else []
-    where += [f"log {head['log']}"] if head["log"] else []
-    return {**fault, "message": f"{fault['message']} ({', '.join(where)})"}
-
-
 def gather(
     command: Command,
     folder: SharedFolder,
     listener: Listener | None = None,
-    take: Callable[[Lines], Lines] = lambda lines: lines,
+    take: Callable[[Line], Line | None] = lambda line: line,
 ) -> Gathered:
     """Write tables and record of a command from what its processes have left so far.
 
@@ -225,7 +192,7 @@ def gather_held(
     command: Command,
     folder: SharedFolder,
     listener: Listener,
-    take: Callable[[Lines], Lines] = lambda lines: lines,
+    take: Callable[[Line], Line | None] = lambda line: line,
     *,
     state: str | None = None,
     check: Check | None = None,
@@ -236,12 +203,12 @@ def gather_held(
         command: what was done.
         folder: of the processes that did it.
         listener: is told of what has ended.
-        take: picks what counts of their journals.
+        take: returns what counts of a line of their journals, or None.
         state: what the command's record is to say.
         check: how finished tasks are checked against their files; None believes the journals.
     """
     command.take_processes(keep_processes(folder))
-    lines = take(lines_in(folder, command.folder / command.journal))
+    lines = EndedLines(folder, command.folder / command.journal, take)
     with Journal(command.folder / command.journal) as journal:
         notes = notes_in(folder)
         engine = GatheringEngine(command, listener, journal, lines, state, check, notes)

@@ -6,7 +6,7 @@ import os
 import platform
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +36,8 @@ LINES: Mapping[str, type[Told]] = {
     "process": ProcessTold,
 }
 """The lines of a journal, by a key that tells them apart."""
+Line = dict[str, Any]
+
 MOST_DEATHS = 3
 """A task that has killed so many processes is not tried again."""
 
@@ -122,7 +124,7 @@ class JournalRead:
     Args:
         path: of the file.
         head: who writes it.
-        lines: how tasks ended, in order, without what tables are made of.
+        num_done: tasks that it did and did not skip, steps left out.
         begun: tasks that were begun and have neither ended nor been let go.
         since: when these were begun, in seconds since 1970.
         state: how the process ended; empty while it runs, and where it was killed.
@@ -130,7 +132,7 @@ class JournalRead:
 
     path: Path
     head: dict[str, Any] = field(default_factory=dict)
-    lines: list[dict[str, Any]] = field(default_factory=list)
+    num_done: int = 0
     begun: tuple[str, ...] = ()
     since: float = 0.0
     state: str = ""
@@ -144,13 +146,19 @@ class JournalRead:
         return Counter(self.head.get("deaths", {})) + Counter(self.begun)
 
 
-def read_journal(path: Path) -> JournalRead:
-    """Read a journal line by line; a line without its end is what a killed process leaves."""
+def read_journal(path: Path, take: Callable[[Line, Line], None] | None = None) -> JournalRead:
+    """Read a journal line by line; a line without its end is what a killed process leaves.
+
+    Args:
+        path: of the file.
+        take: is given each line that says how a task ended, and the one that says who writes.
+    """
     found = JournalRead(path)
     for line in lines_of(path):
         if "task" in line:
-            line.pop("content", None)  # of many tasks it is most of what they take in memory
-            found.lines.append(line)
+            if take is not None:
+                take(line, found.head)
+            found.num_done += line["status"] == "done" and not line.get("step")
             found.begun = tuple(name for name in found.begun if name != line["task"])
         elif "begin" in line:
             found.begun, found.since, found.state = tuple(line["begin"]), line["at"], ""

@@ -12,13 +12,14 @@ from typing import Any
 
 from esegeta.errors import RunError
 from esegeta.plain_json import parse_json
-from esegeta.results_folder import RUN_RECORD
+from esegeta.report.files import read_record_head
 from esegeta.volume import is_alive, write_json
 from esegeta.workflow import journal as journals
 from esegeta.workflow import lock
 from esegeta.workflow.command import Command
+from esegeta.workflow.off_memory import OffMemory
 from esegeta.workflow.spread.folder import SharedFolder, commands_in, sha256_of
-from esegeta.workflow.spread.own_journal import JournalRead, read_journal
+from esegeta.workflow.spread.own_journal import JournalRead, Line, lines_of, read_journal
 
 
 @dataclass(frozen=True)
@@ -123,20 +124,24 @@ def standings_of(root: Path) -> list[Standing]:
 def _shared(folder: SharedFolder) -> Standing:
     origin = _told(folder.origin)
     known = ("", sha256_of(origin))
-    reads = [read_journal(path) for path in folder.journals]
-    current = [read for read in reads if not origin or read.head.get("origin", "") in known]
+    found = folder.journals
+    current = [path for path in found if not origin or _head_of(path).get("origin", "") in known]
     told = _told(folder.path / EXPECTED)
     # What earlier runs finished stands there; of another config, where parts of one lie beside it.
-    gathered = [] if len(current) < len(reads) else _gathered(folder.root, told.get("journal"))
+    gathered = [] if len(current) < len(found) else _gathered(folder.root, told.get("journal"))
     expected = told.get("num_tasks")
     return _standing(folder.command, current, expected, folder.root, gathered)
 
 
-def _gathered(root: Path, name: object) -> list[JournalRead]:
+def _head_of(path: Path) -> Line:
+    return next((line for line in lines_of(path) if "process" in line), {})
+
+
+def _gathered(root: Path, name: object) -> list[Path]:
     """Return the journal of the whole command, as it was gathered last; none of another folder."""
     if not isinstance(name, str) or Path(name).is_absolute() or ".." in Path(name).parts:
         return []
-    return [read_journal(root / name)]
+    return [root / name]
 
 
 def _alone(root: Path) -> list[Standing]:
@@ -144,43 +149,71 @@ def _alone(root: Path) -> list[Standing]:
     path = root / journals.NAME
     if not path.is_file():
         return []
-    expected = _told(root / RUN_RECORD).get("num_tasks")
-    return [_standing("run", [read_journal(path)], expected, root)]
+    expected = read_record_head(root).get("num_tasks")
+    return [_standing("run", [path], expected, root)]
+
+
+SCHEMA = "CREATE TABLE ended (task TEXT PRIMARY KEY, is_failed INTEGER) WITHOUT ROWID"
+
+
+class _Endings:
+    """Which tasks have ended, each of them once, though several journals may name it."""
+
+    def __init__(self) -> None:
+        self._tables = OffMemory(SCHEMA)
+        self._failures: dict[str, Failed] = {}
+
+    def take(self, line: Line, head: Line) -> None:
+        """Take a line of a journal; what is done stays so."""
+        name = line["task"]
+        known = self._tables.row("SELECT is_failed FROM ended WHERE task = ?", (name,))
+        if line.get("step") or known == (0,):
+            return
+        is_failed = line["status"] == "failed"
+        self._tables.run("INSERT OR REPLACE INTO ended VALUES (?, ?)", (name, is_failed))
+        if is_failed:
+            where = {key: str(head.get(key, "")) for key in ("host", "gpu", "log")}
+            self._failures[name] = Failed(name, line["fault"]["message"], **where)
+        else:
+            self._failures.pop(name, None)
+
+    def __contains__(self, name: str) -> bool:
+        return self._tables.row("SELECT 1 FROM ended WHERE task = ?", (name,)) is not None
+
+    def __len__(self) -> int:
+        (count,) = self._tables.row("SELECT count(*) FROM ended") or (0,)
+        return int(count)
+
+    @property
+    def failed(self) -> tuple[Failed, ...]:
+        return tuple(self._failures.values())
 
 
 def _standing(
     command: str,
-    reads: Sequence[JournalRead],
+    own: Sequence[Path],
     expected: object,
     root: Path,
-    gathered: Sequence[JournalRead] = (),
+    gathered: Sequence[Path] = (),
 ) -> Standing:
     """Return how a command stands by its journals; those that were gathered tell no rate."""
-    statuses: dict[str, str] = {}
-    failures: dict[str, Failed] = {}
-    for read in (*gathered, *reads):
-        for line in read.lines:
-            name = line["task"]
-            if line.get("step") or statuses.get(name) in ("done", "skipped"):
-                continue
-            statuses[name] = line["status"]
-            if line["status"] == "failed":
-                where = {key: str(read.head.get(key, "")) for key in ("host", "gpu", "log")}
-                failures[name] = Failed(name, line["fault"]["message"], **where)
-    failed = tuple(one for name, one in failures.items() if statuses[name] == "failed")
-    done = len(statuses) - len(failed)
+    endings = _Endings()
+    for path in gathered:
+        read_journal(path, endings.take)
+    reads = [read_journal(path, endings.take) for path in own]
+    done = len(endings) - len(endings.failed)
     running = tuple(one for read in reads for one in _running(read, root))
     waiting = None
     if isinstance(expected, int) and expected:
-        shown = sum(one.task not in statuses for one in running)
-        waiting = max(0, expected - len(statuses) - shown)
+        shown = sum(one.task not in endings for one in running)
+        waiting = max(0, expected - len(endings) - shown)
     rate = _rate(reads)
     left = None
     if rate and waiting is not None:
         left = (waiting + len(running)) / rate
     logs = tuple(sorted({str(read.head["log"]) for read in reads if read.head.get("log")}))
     per_hour = None if rate is None else 3600 * rate
-    return Standing(command, done, failed, running, waiting, per_hour, left, logs)
+    return Standing(command, done, endings.failed, running, waiting, per_hour, left, logs)
 
 
 def _running(read: JournalRead, root: Path) -> list[Running]:
@@ -200,9 +233,7 @@ def _may_run(read: JournalRead, root: Path) -> bool:
 
 def _rate(reads: Sequence[JournalRead]) -> float | None:
     """Return tasks a second of those that were done since the first process started."""
-    count: int = sum(
-        line["status"] == "done" and not line.get("step") for r in reads for line in r.lines
-    )
+    count = sum(read.num_done for read in reads)
     started = [
         datetime.fromisoformat(read.head["started"]).timestamp()
         for read in reads

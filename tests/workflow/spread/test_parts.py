@@ -223,7 +223,7 @@ def test_out_of_memory_is_tried_again_with_half_the_batch(
     tables = Tables()
     whole = replace(command(tmp_path, tasks, Job(), tables), job=8)
     whole = replace(whole, smaller=lambda size: size // 2 if size > least else None)
-    for ended in do_part(whole, {"place 0"}).entries:
+    for ended in do_part(whole, {"place 0"}).results():
         assert ended.status == status
         assert status == "failed" or ended.content == {"batch": 2}
     together(whole)
@@ -242,7 +242,7 @@ def test_a_full_disk_is_no_fault_of_the_task(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot write any more"):
         do_part(whole, {"place 0"})
     read = read_journal(SharedFolder(tmp_path, "run").journal("one"))
-    assert (read.lines, read.begun, read.state) == ([], (), "disk full")
+    assert (read.num_done, read.begun, read.state) == (0, (), "disk full")
     assert together(whole).waiting == ("number 0",)
 
 
@@ -260,9 +260,9 @@ def test_what_needs_the_work_of_another_part_waits_for_it(tmp_path: Path) -> Non
     second = number_task(tmp_path, 1, place="place 1", needs=(first.name,))
     third = number_task(tmp_path, 2, place="place 1", needs=(second.name,))
     whole = command(tmp_path, [first, second, third], Job(), Tables())
-    assert do_part(whole, {"place 1"}).entries == []
+    assert list(do_part(whole, {"place 1"}).results()) == []
     do_part(whole, {"place 0"})
-    assert [one.name for one in do_part(whole, {"place 1"}).entries] == ["number 1", "number 2"]
+    assert [one.name for one in do_part(whole, {"place 1"}).results()] == ["number 1", "number 2"]
 
 
 def test_parts_of_one_division_hold_a_folder_together_and_nothing_else(tmp_path: Path) -> None:

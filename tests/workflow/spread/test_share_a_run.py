@@ -52,7 +52,7 @@ def test_a_case_that_is_more_than_a_part_is_split_by_target(tmp_path: Path) -> N
     heads = [read_journal(path).head for path in SharedFolder(lab.root, "run").journals]
     assert [head["num_tasks"] for head in heads] == [2, 2, 2]
     shares = [
-        {line["task"] for line in read_journal(path).lines if not line.get("step")}
+        {line["task"] for line in lines_of(path) if "task" in line and not line.get("step")}
         for path in SharedFolder(lab.root, "run").journals
     ]
     assert sum(map(len, shares)) == len(set.union(*shares)) and all(shares)

@@ -1,0 +1,68 @@
+"""Rows that an earlier run left in the tables: they stay until their task has ended again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from esegeta.report.csv_tables import (
+    CURVE_COLUMNS,
+    PREDICTION_COLUMNS,
+    REGION_COLUMNS,
+    SCORE_COLUMNS,
+    cells_of,
+    read_rows,
+)
+from esegeta.results_folder import CURVES_TABLE, PREDICTIONS_TABLE, REGIONS_TABLE, SCORES_TABLE
+from esegeta.workflow.off_memory import OffMemory
+
+Rows = Mapping[str, Iterable[Sequence[str]]]
+"""Rows of tables as they stand in their files, by the file's name."""
+
+TABLES: Mapping[str, Sequence[str]] = {
+    SCORES_TABLE: SCORE_COLUMNS,
+    CURVES_TABLE: CURVE_COLUMNS,
+    REGIONS_TABLE: REGION_COLUMNS,
+    PREDICTIONS_TABLE: PREDICTION_COLUMNS,
+}
+OF_TASK = ("case", "target", "method")
+"""Columns that tell whose a row is, as far as a table has them."""
+SCHEMA = """
+CREATE TABLE kept (number INTEGER PRIMARY KEY, name TEXT, owner TEXT, cells TEXT);
+CREATE INDEX owners ON kept (owner);
+CREATE INDEX names ON kept (name, number);
+"""
+
+
+class RowsBefore:
+    """The rows of all tables of a folder, but for those of tasks that have ended since.
+
+    Args:
+        root: the run's folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._tables = OffMemory(SCHEMA)
+        for name, columns in TABLES.items():
+            length = sum(column in OF_TASK for column in columns)
+            for cells in read_rows(root / name, columns):
+                self._tables.run(
+                    "INSERT INTO kept (name, owner, cells) VALUES (?, ?, ?)",
+                    (name, json.dumps(cells[:length]), json.dumps(cells)),
+                )
+
+    def drop(self, owners: Iterable[Iterable[object]]) -> None:
+        """Drop the rows of some tasks, by their names: of its case alone, or target and method."""
+        for names in owners:
+            self._tables.run("DELETE FROM kept WHERE owner = ?", (json.dumps(cells_of(names)),))
+
+    def of_tables(self) -> Rows:
+        """Return the rows that are left, by table; of one without any, nothing."""
+        found = self._tables.rows("SELECT DISTINCT name FROM kept")
+        return {name: self._of(name) for (name,) in list(found)}
+
+    def _of(self, name: str) -> Iterator[list[str]]:
+        rows = self._tables.rows("SELECT cells FROM kept WHERE name = ? ORDER BY number", (name,))
+        for (cells,) in rows:
+            yield json.loads(cells)

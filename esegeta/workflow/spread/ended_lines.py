@@ -1,0 +1,63 @@
+"""How tasks ended by the journals of all processes; outside of memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from esegeta.workflow.off_memory import OffMemory
+from esegeta.workflow.spread.folder import SharedFolder
+from esegeta.workflow.spread.own_journal import Line, lines_of
+from esegeta.workflow.task import Task
+
+SCHEMA = """
+CREATE TABLE ended (task TEXT, key TEXT, status TEXT, line TEXT, PRIMARY KEY (task, key));
+"""
+KEEP_BEST = """
+INSERT INTO ended VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE
+SET status = excluded.status, line = excluded.line
+WHERE status = 'failed' OR excluded.status = 'done';
+"""
+"""What was done at last counts, failures least."""
+
+
+class EndedLines:
+    """The line that counts of each task, by its name and key.
+
+    Args:
+        folder: of the processes.
+        whole: the journal of the whole command, into which what others say was gathered before.
+        take: returns what counts of a line, or None.
+    """
+
+    def __init__(
+        self, folder: SharedFolder, whole: Path, take: Callable[[Line], Line | None]
+    ) -> None:
+        self._tables = OffMemory(SCHEMA)
+        self._take = take
+        for path in (whole, *folder.journals):
+            head: Line = {}
+            for line in lines_of(path):
+                head = line if "process" in line else head
+                if "task" not in line:
+                    continue
+                if head and line.get("fault"):
+                    line = {**line, "fault": _placed(line["fault"], head)}
+                names = (line["task"], line["key"] or "", line["status"])
+                self._tables.run(KEEP_BEST, (*names, json.dumps(line)))
+
+    def of(self, task: Task) -> Line | None:
+        """Return how a task ended; None where no journal says it."""
+        names = (task.name, task.key or "")
+        row = self._tables.row("SELECT line FROM ended WHERE task = ? AND key = ?", names)
+        return None if row is None else self._take(json.loads(row[0]))
+
+
+def _placed(fault: dict[str, Any], head: Line) -> dict[str, Any]:
+    """Return a fault that says where it happened."""
+    where = [f"{head['process']} on {head['host']}"]
+    where += [f"GPU {head['gpu']}"] if head["gpu"] else []
+    where += [f"log {head['log']}"] if head["log"] else []
+    return {**fault, "message": f"{fault['message']} ({', '.join(where)})"}
