@@ -60,13 +60,23 @@ class OffMemory:
         return next(self.rows(statement, values), None)
 
 
+NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+PRIMARY = 0xFF
+"""The bits of an error code that say what kind of error it is."""
+
+
 def _refusal(error: sqlite3.OperationalError) -> Exception:
-    if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+    if error.sqlite_errorcode & PRIMARY not in NO_ROOM:
         return error
     return DiskFullError(
         f"the folder of temporary files takes no more ({error})",
         hint="free some space there, or name another folder in the variable SQLITE_TMPDIR",
     )
+
+
+def key_of(name: str) -> bytes:
+    """Return a name as a key of tables, also where it is no text that can be encoded."""
+    return name.encode("utf-8", "surrogatepass")
 
 
 class Packer:

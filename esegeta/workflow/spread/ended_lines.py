@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from esegeta.workflow.off_memory import OffMemory
+from esegeta.workflow.off_memory import OffMemory, key_of
 from esegeta.workflow.spread.folder import SharedFolder
 from esegeta.workflow.spread.own_journal import Line, lines_of
 from esegeta.workflow.task import Task
 
 SCHEMA = """
-CREATE TABLE ended (task TEXT, key TEXT, status TEXT, line TEXT, PRIMARY KEY (task, key));
+CREATE TABLE ended (task BLOB, key BLOB, status TEXT, line TEXT, PRIMARY KEY (task, key));
 """
 KEEP_BEST = """
 INSERT INTO ended VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE
@@ -45,14 +45,18 @@ class EndedLines:
                     continue
                 if head and line.get("fault"):
                     line = {**line, "fault": _placed(line["fault"], head)}
-                names = (line["task"], line["key"] or "", line["status"])
-                self._tables.run(KEEP_BEST, (*names, json.dumps(line)))
+                keys = _keys_of(line["task"], line["key"])
+                self._tables.run(KEEP_BEST, (*keys, line["status"], json.dumps(line)))
 
     def of(self, task: Task) -> Line | None:
         """Return how a task ended; None where no journal says it."""
-        names = (task.name, task.key or "")
-        row = self._tables.row("SELECT line FROM ended WHERE task = ? AND key = ?", names)
+        keys = _keys_of(task.name, task.key)
+        row = self._tables.row("SELECT line FROM ended WHERE task = ? AND key = ?", keys)
         return None if row is None else self._take(json.loads(row[0]))
+
+
+def _keys_of(name: str, key: str | None) -> tuple[bytes, bytes]:
+    return key_of(name), key_of(key or "")
 
 
 def _placed(fault: dict[str, Any], head: Line) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from esegeta.volume import is_alive, write_json
 from esegeta.workflow import journal as journals
 from esegeta.workflow import lock
 from esegeta.workflow.command import Command
-from esegeta.workflow.off_memory import OffMemory
+from esegeta.workflow.off_memory import OffMemory, key_of
 from esegeta.workflow.spread.folder import SharedFolder, commands_in, sha256_of
 from esegeta.workflow.spread.own_journal import JournalRead, Line, lines_of, read_journal
 
@@ -153,7 +153,7 @@ def _alone(root: Path) -> list[Standing]:
     return [_standing("run", [path], expected, root)]
 
 
-SCHEMA = "CREATE TABLE ended (task TEXT PRIMARY KEY, is_failed INTEGER) WITHOUT ROWID"
+SCHEMA = "CREATE TABLE ended (task BLOB PRIMARY KEY, is_failed INTEGER) WITHOUT ROWID"
 
 
 class _Endings:
@@ -166,11 +166,11 @@ class _Endings:
     def take(self, line: Line, head: Line) -> None:
         """Take a line of a journal; what is done stays so."""
         name = line["task"]
-        known = self._tables.row("SELECT is_failed FROM ended WHERE task = ?", (name,))
+        known = self._tables.row("SELECT is_failed FROM ended WHERE task = ?", (key_of(name),))
         if line.get("step") or known == (0,):
             return
         is_failed = line["status"] == "failed"
-        self._tables.run("INSERT OR REPLACE INTO ended VALUES (?, ?)", (name, is_failed))
+        self._tables.run("INSERT OR REPLACE INTO ended VALUES (?, ?)", (key_of(name), is_failed))
         if is_failed:
             where = {key: str(head.get(key, "")) for key in ("host", "gpu", "log")}
             self._failures[name] = Failed(name, line["fault"]["message"], **where)
@@ -178,7 +178,7 @@ class _Endings:
             self._failures.pop(name, None)
 
     def __contains__(self, name: str) -> bool:
-        return self._tables.row("SELECT 1 FROM ended WHERE task = ?", (name,)) is not None
+        return self._tables.row("SELECT 1 FROM ended WHERE task = ?", (key_of(name),)) is not None
 
     def __len__(self) -> int:
         (count,) = self._tables.row("SELECT count(*) FROM ended") or (0,)

@@ -102,3 +102,25 @@ def test_an_origin_that_is_none_is_refused(change: dict[str, object], tmp_path: 
     folder.origin.write_text(json.dumps({**json.loads(folder.origin.read_text()), **change}))
     with pytest.raises(OutputError, match="cannot be read"):
         Origin.read(folder)
+
+
+def test_a_task_counts_once_however_often_journals_name_it(tmp_path: Path) -> None:
+    """What is done stays so; a name that is no text is one like any other."""
+    whole, folder, origin = study(tmp_path / "out")
+    do(whole, folder, origin, PLACES)
+    (path,) = folder.journals
+    line = next(line for line in lines_of(path) if "task" in line)
+    fault = {"message": "it broke"}
+    more = [
+        {**line, "status": "failed", "fault": fault},  # after it was done
+        {**line, "task": "bad \ud800", "status": "failed", "fault": fault},
+        {**line, "task": "mended", "status": "failed", "fault": fault},
+        {**line, "task": "mended"},
+        {**line, "task": "a step", "step": True},
+    ]
+    with path.open("a") as stream:
+        stream.writelines(json.dumps(one) + "\n" for one in more)
+    found = standing(whole.root)
+    assert (found.done, [one.task for one in found.failed]) == (4, ["bad \ud800"])
+    gather(whole, folder)  # which asks for its own tasks alone
+    assert standing(whole.root).done == 4
