@@ -75,6 +75,18 @@ def test_the_only_job_is_replaced_where_its_disk_is_full(slurm: Slurm, tmp_path:
     assert len({read.head["job"] for read in journals(lab)}) == 2
 
 
+def test_the_first_failure_ends_all_jobs_under_fail_fast(slurm: Slurm, tmp_path: Path) -> None:
+    lab = slurm_lab(tmp_path, cases=8, pause_s=0.5, workers=2)
+    starve(lab, "d")
+    result = lab.run("--fail-fast")
+    assert result.exit_code == 1
+    assert "d / liver / saliency: out of memory" in result.stderr
+    wait_for(lambda: not slurm.jobs(), "jobs end with the run", 30)
+    assert len({name[0] for name in lab.maps()}) < 7
+    assert lab.record()["state"] == "incomplete"
+    assert not list(lab.root.rglob(".*.tmp*")), "what was being written is swept"
+
+
 NUM_TASKS, NUM_WORKERS, NUM_KILLS = 40, 4, 10
 MOST_OF_ONE = 2
 """Whoever is killed three times is taken for a killer, and rightly so."""
