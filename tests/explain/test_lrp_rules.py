@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from esegeta.explain.backprop.lrp import LrpRules
-from esegeta.explain.backprop.rules import RULES, Settings, one_rule
-from tests.explain.relevance import by_rule, slow_rule, spread_back
+from esegeta.explain.backprop.rules import RULES
+from tests.explain.relevance import by_rule, slow_rule, through
 from tests.oracles import relative_gap
 
 LAYERS = {
@@ -157,25 +156,6 @@ def test_a_layer_norm_is_folded_into_the_dense_operation_before_it() -> None:
     for rule in RULES:
         found = by_rule(nn.Sequential(dense, norm), rule, x, relevance)
         assert relative_gap(found, by_rule(folded, rule, x, relevance)) < 1e-4
-
-
-class Forward(nn.Module):
-    """A network that is nothing but a forward method, with one convolution to begin with."""
-
-    def __init__(self, function) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(2, 2, 1, bias=False)
-        self.second = nn.Conv2d(2, 2, 1, bias=False)
-        nn.init.eye_(self.first.weight.data[..., 0, 0])
-        nn.init.eye_(self.second.weight.data[..., 0, 0])
-        self.function = function
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(self, x)
-
-
-def through(function, x: Tensor, relevance: Tensor) -> Tensor:
-    return spread_back(Forward(function), LrpRules(one_rule("epsilon"), Settings()), x, relevance)
 
 
 CLOSED = {
