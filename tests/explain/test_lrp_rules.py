@@ -77,7 +77,7 @@ def frozen_by_hand(conv: nn.Module, norm: nn.Module, x: Tensor) -> nn.Module:
         size = y.shape[1] // norm.num_groups
         mean = parts.mean(2)[0].repeat_interleave(size)
         sigma = (parts.var(2, correction=0)[0] + norm.eps).sqrt().repeat_interleave(size)
-    elif isinstance(norm, nn.BatchNorm2d):
+    elif norm.running_mean is not None:
         mean, sigma = norm.running_mean, (norm.running_var + norm.eps).sqrt()
     else:
         axes = (0, 2, 3)
@@ -92,6 +92,7 @@ def frozen_by_hand(conv: nn.Module, norm: nn.Module, x: Tensor) -> nn.Module:
 NORMS = {
     "batch": lambda: nn.BatchNorm2d(4),
     "instance": lambda: nn.InstanceNorm2d(4, affine=True),
+    "remembered": lambda: nn.InstanceNorm2d(4, affine=True, track_running_stats=True),
     "group": lambda: nn.GroupNorm(2, 4),
 }
 
@@ -104,7 +105,7 @@ def test_a_norm_is_folded_into_the_convolution_before_it(kind: str, rule: str) -
     conv, norm = nn.Conv2d(2, 4, 3, padding=1), NORMS[kind]()
     nn.init.normal_(norm.weight)  # of either sign
     nn.init.normal_(norm.bias)
-    if kind == "batch":
+    if kind in ("batch", "remembered"):
         nn.init.normal_(norm.running_mean)
         nn.init.uniform_(norm.running_var, 0.5, 2.0)
     norm.eval()

@@ -19,9 +19,7 @@ KINDS: dict[str, tuple[Labels, int]] = {
     "regions": (Labels.of({"whole": [1, 2], "core": 2}, "sigmoid", 2), 2),
     "softmax regions": (Labels.of({"whole": [1, 2], "core": 2}, "softmax", 3), 3),
     "painted over": (
-        Labels.of(
-            {"whole": [1, 2], "a": 1, "b": 2}, "sigmoid", 3, region_order=[{"whole": 3}, "a", "b"]
-        ),
+        Labels.of({"whole": [1, 2], "a": 1, "b": 2}, "softmax", 3),
         3,
     ),
     "thresholds": (Labels.of({1: "one", 2: "two"}, "sigmoid", 2, threshold=0.3), 2),
