@@ -45,9 +45,11 @@ class Half(Explainer):
     name: ClassVar[str] = "half"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Needy(TimesInput):
-    def __init__(self, what): ...
+    """Cannot be built without being told more."""
+
+    more: float
 
 
 class Bare(TimesInput):

@@ -1,11 +1,20 @@
 """The exception tree, the hint in the message, and the nearest valid name."""
 
+import errno
 import inspect
+import os
 
 import pytest
 
 from esegeta import errors
-from esegeta.errors import EsegetaError, name_differently, or_else, suggest
+from esegeta.errors import (
+    DiskFullError,
+    EsegetaError,
+    name_differently,
+    or_else,
+    suggest,
+    told_by_system,
+)
 
 
 def test_every_error_derives_from_the_base_and_is_documented() -> None:
@@ -78,3 +87,17 @@ def test_a_key_is_called_by_another_name_and_paths_stay() -> None:
     name_differently(error, "inference.window", "window")
     assert error.message == "window: too small for /my/inference.window/net.py"
     assert error.hint == "give `window` more than in inference.window_a.yaml"
+
+
+@pytest.mark.parametrize("number", [errno.EPIPE, errno.ECONNREFUSED, None])
+def test_what_is_not_about_files_is_nothing_to_mend(number: int | None) -> None:
+    error = OSError("no number") if number is None else OSError(number, os.strerror(number))
+    assert told_by_system(error) is None
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ENOSPC, errno.ENOTDIR])
+def test_what_the_system_says_of_a_file_names_it(number: int) -> None:
+    told = told_by_system(OSError(number, os.strerror(number), "/maps/a.nii"))
+    assert told is not None and told.message == f"/maps/a.nii: {os.strerror(number)}"
+    assert told.hint == errors.WITH_FILES[number]
+    assert isinstance(told, DiskFullError) == (number == errno.ENOSPC)

@@ -93,6 +93,12 @@ def test_each_name_is_listed_once() -> None:
     )
 
 
+def test_a_room_that_nobody_has_asked_for_yet_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    room = importlib.import_module("esegeta.compare")
+    monkeypatch.delattr(esegeta, "compare", raising=False)
+    assert esegeta.compare is room and callable(room)
+
+
 @pytest.mark.slow
 def test_a_room_with_the_name_of_a_command_is_both() -> None:
     assert {"compare", "predict", "report"} <= esegeta._ROOMS

@@ -114,10 +114,8 @@ class LayerRun:
 
     @property
     def is_replaceable(self) -> bool:
-        """Whether the first tensor can be replaced and no other one shares its memory."""
-        first = self.tensor
-        if first is None:
-            return False
+        """Whether the first tensor can be replaced: no other one shares its memory."""
+        first = self.require_tensor()
         others = [item for _, item in named_tensors(self.output) if item is not first]
         memory = first.untyped_storage()._cdata
         # A view of it would still show what was there before.

@@ -39,6 +39,12 @@ def test_a_run_gives_what_it_wrote(lab: Lab) -> None:
     assert lab.maps() != kept
 
 
+def test_a_run_that_is_to_be_reported_is(lab: Lab) -> None:
+    lab.keys["report"] = True
+    esegeta.run(lab.write())
+    assert "saliency" in (lab.root / "report" / "index.html").read_text(encoding="utf-8")
+
+
 def test_a_config_may_be_keys(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     keys = {**lab.keys, "methods": ({"name": "saliency"}, "input_x_gradient")}

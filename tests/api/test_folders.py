@@ -15,7 +15,7 @@ from esegeta.predict import Predictor
 from esegeta.targets import Scene
 from esegeta.volume import read_case
 from esegeta.workflow import build_experiment
-from tests.bundles import write_bundle
+from tests.bundles import bundle_lab, run_itself, write_bundle
 from tests.experiments import noise, save_image
 from tests.nnunet_folder import Results, write_nnunet_config
 
@@ -83,6 +83,16 @@ def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:
         esegeta.load_nnunet(tmp_path)
     with pytest.raises(ConfigError, match=r"load_bundle: model: .*no configs/inference\.json"):
         esegeta.load_bundle(tmp_path)
+
+
+def test_a_bundle_prepares_images_as_its_own_workflow_does(tmp_path: Path) -> None:
+    lab = bundle_lab(tmp_path)
+    path = lab.folder / "a.nii.gz"
+    model = esegeta.load_bundle(lab.folder / "bundle", device="cpu")
+    image = model.load_volume(path, name="mine")
+    _, theirs = run_itself(lab.folder / "bundle", {"image": path})
+    torch.testing.assert_close(image.data, theirs["image"].as_tensor(), rtol=0, atol=1e-4)
+    assert image.name == "mine"
 
 
 def test_a_network_alone_does_not_know_its_images(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Label maps on the grid of the file: predicted, saved, compared, and loaded as a truth."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,6 +36,20 @@ def test_label_maps_of_files_come_onto_the_volumes_grid(
         esegeta.load_label_map(truth_path, image, spacing_mm=(2.0, 3.0, 3.0))
     with pytest.raises(GridError, match="as for the image"):
         esegeta.load_label_map(truth_path, plain, **keys)
+
+
+@pytest.mark.parametrize("keys", [{"spacing_mm": (2.0, 3.0, 3.0)}, {"orientation": "RAS"}])
+def test_a_truth_that_is_to_go_another_way_than_its_volume_is_refused(
+    keys: dict[str, Any], path: Path, tmp_path: Path
+) -> None:
+    forms = {"sform": affine_of("sheared"), "qform": affine_of("oblique")}
+    truth = save_nifti(tmp_path / "seg.nii.gz", (voxels(path) > 50).astype(np.int16), **forms)
+    image = esegeta.load_volume(path, orientation="LPS", spacing_mm=(3.0, 3.0, 3.0))
+    with pytest.raises(GridError, match="not loaded with this orientation and spacing_mm; give"):
+        esegeta.load_label_map(truth, image, **keys)
+    whole = esegeta.load_volume(path)
+    unmoved = esegeta.volume_from_tensor(whole.data, affine=whole.grid.affine)
+    assert esegeta.load_label_map(truth, unmoved).shape == whole.grid.shape
 
 
 def test_a_prediction_lies_on_the_grid_of_the_file(

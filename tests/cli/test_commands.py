@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import io
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -308,3 +309,22 @@ def test_init_into_a_folder_that_is_not_there(tmp_path: Path) -> None:
     result = esegeta("init", tmp_path / "no" / "mine.yaml")
     assert result.exit_code == 2
     assert "cannot be written" in result.stderr
+
+
+def test_the_package_is_a_command_when_it_is_run_and_not_when_it_is_imported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["esegeta", "--version"])
+    path = Path(inspect.getfile(DissectionKeys)).parents[1] / "__main__.py"
+    runpy.run_path(str(path), run_name="esegeta.__main__")
+    assert capsys.readouterr().out == ""
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(path), run_name="__main__")
+    assert (ended.value.code, capsys.readouterr().out) == (0, f"{__version__}\n")
+
+
+def test_a_demo_without_its_sample_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("esegeta.samples.PACKAGE", tmp_path / "esegeta")
+    done = esegeta("demo", "-o", str(tmp_path))
+    assert done.exit_code == 2
+    assert "esegeta/samples: the sample is missing; install the package again" in done.stderr

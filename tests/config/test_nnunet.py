@@ -42,6 +42,15 @@ def test_the_folder_says_everything(results: Results, tmp_path: Path) -> None:
     assert keys.prediction.resample == "logits"
 
 
+def test_the_folder_of_a_fold_stands_for_the_whole_folder(results: Results, tmp_path: Path) -> None:
+    folder = results.write()
+    whole, part = (
+        load(tmp_path, {"path": str(path)}).keys.model for path in (folder, folder / "fold_1")
+    )
+    assert part.weights == whole.weights
+    assert (part.network, part.args) == (whole.network, whole.args)
+
+
 def test_what_the_config_gives_wins(results: Results, tmp_path: Path) -> None:
     folder = results.write()
     keys = load(

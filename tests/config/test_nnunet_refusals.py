@@ -98,6 +98,14 @@ BROKEN: dict[str, tuple[Callable[[Results], None], str]] = {
         lambda results: results.plans.pop("configurations"),
         "plans.json: has no configurations; are these the plans of nnU-Net v1?",
     ),
+    "network without arguments": (
+        _change("block", architecture={"network_class_name": "PlainConvUNet"}),
+        "`architecture` has no network_class_name and arch_kwargs",
+    ),
+    "heir of nothing": (
+        _change("block", inherits_from="3d_fulres"),
+        'plans.json: no configuration "3d_fulres"; did you mean "3d_fullres"',
+    ),
     "circular plans": (
         _change("block", inherits_from="3d_lowres"),
         'configuration "3d_fullres" inherits from itself',

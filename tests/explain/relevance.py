@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,11 +23,17 @@ from tests.builders import convolution
 from tests.oracles import monai_prediction
 
 
-def spread_back(network: nn.Module, rules: Rules, x: Tensor, relevance: Tensor) -> Tensor:
+def spread_back(
+    network: nn.Module,
+    rules: Rules,
+    x: Tensor,
+    relevance: Tensor,
+    carrier: type[Carrier] = Carrier,
+) -> Tensor:
     """Return what reaches the input of a network when its output has some relevance."""
     inputs = x.clone().requires_grad_(True)
     with held_still(network), torch.enable_grad():
-        with Carrier(rules, inputs).intercept():
+        with carrier(rules, inputs).intercept():
             output = network(inputs)
         (result,) = torch.autograd.grad(output, inputs, relevance)
     return result
@@ -84,6 +91,28 @@ def brute_force(
 def by_rule(network: nn.Module, rule: str, x: Tensor, relevance: Tensor, **numbers) -> Tensor:
     """Return the same under one LRP rule."""
     return spread_back(network, LrpRules(one_rule(rule), Settings(**numbers)), x, relevance)
+
+
+class Forward(nn.Module):
+    """A network that is nothing but a forward method, with one convolution to begin with."""
+
+    def __init__(self, function: Callable[[Forward, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(2, 2, 1, bias=False)
+        self.second = nn.Conv2d(2, 2, 1, bias=False)
+        nn.init.eye_(self.first.weight.data[..., 0, 0])
+        nn.init.eye_(self.second.weight.data[..., 0, 0])
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(self, x)
+
+
+def through(
+    function: Callable[[Forward, Tensor], Tensor], x: Tensor, relevance: Tensor, **numbers: Any
+) -> Tensor:
+    """Return what reaches the input of a forward method under the epsilon rule."""
+    return by_rule(Forward(function), "epsilon", x, relevance, **numbers)
 
 
 def matrices(layer: nn.Module, x: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -61,6 +61,32 @@ def both(network: nn.Module, x: Tensor, relevance: Tensor) -> tuple[Tensor, Sett
     return found, given
 
 
+def test_a_mask_of_truth_values_is_one_of_infinities() -> None:
+    x, relevance = torch.randn(1, 1, 6, 2), torch.randn(1, 1, 6, 4)
+    seen = torch.ones(6, 6).tril().bool()
+    expected, _ = both(Attention(True, None, is_causal=True), x, relevance)
+    found, _ = both(Attention(True, seen), x, relevance)
+    assert torch.equal(found, expected)
+    plain, _ = both(Attention(True), x, relevance)
+    assert relative_gap(found, plain) > 0.01
+
+
+@pytest.mark.parametrize("held", ["query", "key"])
+def test_without_a_way_through_the_scores_values_get_all(held: str) -> None:
+    """By AttnLRP as by the rule that holds the weights."""
+
+    class Held(Attention):
+        def forward(self, x: Tensor) -> Tensor:
+            parts = {"query": self.query(x), "key": self.key(x), "value": self.value(x)}
+            parts[held] = parts[held].detach()
+            return F.scaled_dot_product_attention(**parts)
+
+    x, relevance = torch.randn(1, 1, 6, 2), torch.randn(1, 1, 6, 4)
+    network = Held(True)
+    found, _ = both(network, x, relevance)
+    assert torch.equal(found, by_rule(network, "epsilon", x, relevance))
+
+
 @pytest.mark.parametrize("mask", [None, "bias", "causal"])
 def test_torchs_attention_is_what_it_is_made_of(mask: str | None) -> None:
     x, relevance = torch.randn(1, 1, 6, 2), torch.randn(1, 1, 6, 4)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from esegeta.errors import MapError
 from esegeta.explain import (
@@ -142,6 +144,20 @@ def test_parameters_are_plain_values() -> None:
         "spread": False,
     }
     assert json.loads(json.dumps(parameters_of(method))) == parameters_of(method)
+
+
+@dataclass(frozen=True)
+class Weighed(Saliency):
+    """A method of one's own, with a tensor for a parameter."""
+
+    weights: Tensor | None = None
+    name: ClassVar[str] = "weighed"
+
+
+def test_a_tensor_among_the_parameters_is_told_by_its_shape() -> None:
+    told = parameters_of(Weighed(weights=torch.zeros(3, 4)))
+    assert told == {"absolute": False, "weights": "tensor (3, 4)"}
+    assert parameters_of(Weighed())["weights"] is None
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])

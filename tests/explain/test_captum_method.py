@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import captum.attr
 import numpy as np
 import pytest
 import torch
 
 import esegeta
+from esegeta.errors import ConfigError
 from esegeta.explain import Captum, Explainer
 from esegeta.targets import FrozenTarget
 from esegeta.volume import Volume
@@ -125,6 +127,42 @@ def test_a_noise_tunnel_is_built_on_another_class(
     scale = float(wanted.abs().max())
     torch.testing.assert_close(found.data, wanted, rtol=0, atol=1e-3 * scale)
     assert found.meaning.is_slope
+
+
+@pytest.mark.parametrize("ndim", [2])
+def test_an_argument_may_be_none_where_captum_takes_none(
+    model: esegeta.SegmentationModel, image: Volume, target: FrozenTarget
+) -> None:
+    box = {"sliding_window_shapes": (2, 3, 3)}
+    plain, none = (
+        Captum("captum.attr:Occlusion", arguments=given, baseline="zero")
+        for given in (box, {**box, "perturbations_per_eval": 1, "strides": None})
+    )
+    found = none.explain(model, image, target).data
+    assert torch.equal(found, plain.explain(model, image, target).data)
+    with pytest.raises(ConfigError, match="perturbations_per_eval: must be a whole number"):
+        Captum("captum.attr:Occlusion", arguments={**box, "perturbations_per_eval": None})
+
+
+@pytest.mark.parametrize("ndim", [2])
+def test_what_is_no_map_of_the_images_shape_is_refused(
+    model: esegeta.SegmentationModel, image: Volume, target: FrozenTarget
+) -> None:
+    given = {"n_samples": 8, "return_input_shape": False}
+    method = Captum("captum.attr:KernelShap", arguments=given, features="channels", baseline="zero")
+    with pytest.raises(ConfigError, match=r"KernelShap returns \(1, 2\), not a map of the image"):
+        method.explain(model, image, target)
+
+
+class Own(captum.attr.Saliency):
+    """A class that Captum does not know."""
+
+
+def test_what_the_values_of_ones_own_class_mean_has_to_be_said() -> None:
+    own = f"{__name__}:Own"
+    with pytest.raises(ConfigError, match="what a value of Own means is not known; give `meaning`"):
+        Captum(own)
+    assert Captum(own, value="slope").meaning.is_slope
 
 
 def tunnel_of(inner: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from esegeta.model.hooks import on_output
 from esegeta.model.layers import find_layers
 from esegeta.targets import VoxelTarget
 from tests.builders import SHAPES, pointwise, predictor, scene, unet, volume
+from tests.oracles import frozen, with_coefficients
 from tests.predict.averaged import averaging
 
 LAYERS = ["model.0", "model.1.submodule"]
@@ -152,3 +153,25 @@ def test_a_layer_without_a_part_in_the_output_is_refused(ndim: int) -> None:
         layer_slopes([objective], ["idle"])
     with pytest.raises(LayerError, match='layer "idel" is not in the network'):
         layer_slopes([objective], ["idel"])
+
+
+def test_an_output_that_is_held_constant_has_no_slopes_by_any_layer(ndim: int) -> None:
+    class Held(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.main = pointwise(ndim)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.main(x).detach()
+
+    model, image = predictor(Held(), (4,) * ndim), volume(SHAPES[ndim])
+    target = TARGETS[0].freeze(scene(model.logits(image.batch), of=image))
+    with pytest.raises(LayerError, match=r'"main\.1": the output does not depend on this layer'):
+        layer_slopes([Objective.of(model, target, image)], ["main.1"])
+
+
+def test_a_target_of_no_voxel_has_no_slopes(ndim: int) -> None:
+    model, image = predictor(pointwise(ndim), (4,) * ndim), volume(SHAPES[ndim])
+    nothing = with_coefficients(frozen(model, image), torch.zeros(2, *SHAPES[ndim]))
+    with pytest.raises(LayerError, match="the target touches no window"):
+        layer_slopes([Objective.of(model, nothing, image)], ["1"])

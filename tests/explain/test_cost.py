@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import torch
 
 from esegeta.explain import (
     AblationCam,
@@ -16,6 +19,7 @@ from esegeta.explain import (
     ScoreCam,
     SmoothGrad,
 )
+from esegeta.explain.cost import measure
 
 BOX = Cost.of(1, over="touched", per="box")
 GRAD_CAM = Cost.of(1, 1) + Cost.of(1, over="all")
@@ -88,3 +92,20 @@ def test_a_cost_is_that_of_the_parameters() -> None:
     assert not AblationCam().cost.is_known
     assert not PatternNet().cost.is_known
     assert PatternNet(patterns="file").cost == Cost.of(1, 1)
+
+
+@pytest.mark.parametrize("written", ["VmHWM:    2048 kB\n", "VmRSS:    2048 kB\n", None])
+def test_the_peak_of_memory_is_known_on_systems_that_do_not_write_it_down(
+    written: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status = tmp_path / "status"
+    if written is not None:
+        status.write_text(written)
+    monkeypatch.setattr("esegeta.explain.cost.STATUS", status)
+    monkeypatch.setattr("esegeta.explain.cost.CLEAR_REFS", tmp_path / "none" / "clear_refs")
+    with measure(torch.device("cpu")) as meter:
+        pass
+    if written is not None and written.startswith("VmHWM"):
+        assert meter.peak_memory_mb == 2
+    else:
+        assert meter.peak_memory_mb > 50  # torch alone takes more

@@ -13,9 +13,13 @@ from torch import Tensor, nn
 from esegeta.errors import LayerError, MapError, ModelError, OutputError
 from esegeta.explain import (
     EXPLAINERS,
+    DeepLift,
     Explainer,
+    GradientShap,
     HiResCam,
     IntegratedGradients,
+    LayerIntegratedGradients,
+    LayerwiseRelevance,
     Objective,
     RawMap,
     Saliency,
@@ -93,6 +97,41 @@ def test_a_change_that_is_not_finite_is_refused_by_integrated_gradients() -> Non
     target = everywhere().freeze(Scene(model, image))
     with pytest.raises(MapError):
         IntegratedGradients(steps=1, baseline="zero").explain(model, bright, target)
+
+
+class OverflowingAtZero(nn.Module):
+    """Logits that overflow where the image is zero, and have slopes everywhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.enter(x)
+        return torch.cat([-x, x + torch.where(x == 0, torch.inf, 0.0)], dim=1)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        GradientShap(baselines=("zero",), samples=2),
+        DeepLift(baseline="zero"),
+        LayerIntegratedGradients(layer="enter", baseline="zero", steps=1),
+    ],
+    ids=lambda method: method.name,
+)
+def test_a_change_that_is_not_finite_is_refused_though_the_map_is(method: Explainer) -> None:
+    image, model = volume(SHAPES[2]), predictor(OverflowingAtZero(), WINDOW)
+    target = frozen(model, image)
+    with pytest.raises(MapError, match=r"the target changes by -inf from .*; its values overflow"):
+        method.explain(model, image, target)
+
+
+def test_rules_without_an_operation_to_apply_them_to_are_refused() -> None:
+    image, model = volume(SHAPES[2]), predictor(Overflowing(), WINDOW)
+    image = image.with_data(image.data.clamp(max=0.9))
+    with pytest.raises(ModelError, match="no convolution or dense operation was seen"):
+        LayerwiseRelevance().explain(model, image, frozen(model, image))
 
 
 def test_a_target_frozen_elsewhere_is_explained_here() -> None:

@@ -72,6 +72,29 @@ def test_a_map_that_is_changed_changes_no_other() -> None:
     assert torch.equal(Saliency().explain(model, image, target).data, expected)
 
 
+def test_activations_are_read_again_where_none_are_kept() -> None:
+    model, image = predictor(unet(2), (8, 8)), volume((8, 8))
+    maps = []
+    for kept in (None, KeptPasses(), KeptPasses(room_mb=0)):
+        target = VoxelTarget("one").freeze(Scene(model, image, kept=kept))
+        maps += [XResCam().explain(model, image, target).data for _ in range(2)]
+    for found in maps[1:]:
+        torch.testing.assert_close(found, maps[0], rtol=1e-5, atol=1e-7)
+
+
+def test_windows_that_another_method_has_run_are_told_as_done() -> None:
+    """So that a progress bar reaches the same end."""
+    told: list[int] = []
+    model, image = replace(predictor(unet(2), (8, 8)), on_windows=told.append), volume(SHAPES[2])
+    target = VoxelTarget("one").freeze(Scene(model, image, kept=KeptPasses()))
+    sums = []
+    for _ in range(2):
+        told.clear()
+        HiResCam().explain(model, image, target)
+        sums.append(sum(told))
+    assert sums[0] == sums[1] > 0
+
+
 @pytest.mark.parametrize("what", ["weights", "input", "hook", "predictor"])
 def test_nothing_is_kept_from_another_state(what: str) -> None:
     network = unet(2)

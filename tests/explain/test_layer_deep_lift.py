@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from esegeta.errors import LayerError
 from esegeta.explain import Baseline, DeepLift, LayerDeepLift
 from esegeta.model import find_layer
 from tests.builders import SHAPES, convolution, predictor, randomise_norms, unet, volume
 from tests.explain.lifting import BLUR, Pooling, Value, weighed
-from tests.oracles import disguised, relative_gap
+from tests.oracles import disguised, frozen, relative_gap
 
 
 @pytest.mark.parametrize("layer", ["down.1", "deep.0", "up"])
@@ -89,6 +90,24 @@ def test_branches_share_what_their_product_passes_on(ndim: int) -> None:
     parts = [one.facts.more["change_through_layer"] for one in found]
     assert sum(parts) == pytest.approx(change, rel=1e-4)
     assert min(abs(part) for part in parts) > 1e-4 * abs(change)
+
+
+class Aside(nn.Module):
+    """A layer whose output goes nowhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.aside, self.head = nn.Conv2d(1, 1, 1), nn.Conv2d(1, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.aside(x)
+        return self.head(x)
+
+
+def test_a_layer_that_the_output_does_not_depend_on_is_refused() -> None:
+    model, image = predictor(Aside(), (4, 4)), volume((4, 4))
+    with pytest.raises(LayerError, match='"aside": the output does not depend on this layer'):
+        LayerDeepLift(layer="aside").explain(model, image, frozen(model, image))
 
 
 def test_skip_connections_carry_the_rest(ndim: int) -> None:

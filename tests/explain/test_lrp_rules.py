@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from esegeta.explain.backprop.lrp import LrpRules
-from esegeta.explain.backprop.rules import RULES, Settings, one_rule
-from tests.explain.relevance import by_rule, slow_rule, spread_back
+from esegeta.explain.backprop.rules import RULES
+from tests.explain.relevance import by_rule, slow_rule, through
 from tests.oracles import relative_gap
 
 LAYERS = {
@@ -78,7 +77,7 @@ def frozen_by_hand(conv: nn.Module, norm: nn.Module, x: Tensor) -> nn.Module:
         size = y.shape[1] // norm.num_groups
         mean = parts.mean(2)[0].repeat_interleave(size)
         sigma = (parts.var(2, correction=0)[0] + norm.eps).sqrt().repeat_interleave(size)
-    elif isinstance(norm, nn.BatchNorm2d):
+    elif norm.running_mean is not None:
         mean, sigma = norm.running_mean, (norm.running_var + norm.eps).sqrt()
     else:
         axes = (0, 2, 3)
@@ -93,6 +92,7 @@ def frozen_by_hand(conv: nn.Module, norm: nn.Module, x: Tensor) -> nn.Module:
 NORMS = {
     "batch": lambda: nn.BatchNorm2d(4),
     "instance": lambda: nn.InstanceNorm2d(4, affine=True),
+    "remembered": lambda: nn.InstanceNorm2d(4, affine=True, track_running_stats=True),
     "group": lambda: nn.GroupNorm(2, 4),
 }
 
@@ -105,7 +105,7 @@ def test_a_norm_is_folded_into_the_convolution_before_it(kind: str, rule: str) -
     conv, norm = nn.Conv2d(2, 4, 3, padding=1), NORMS[kind]()
     nn.init.normal_(norm.weight)  # of either sign
     nn.init.normal_(norm.bias)
-    if kind == "batch":
+    if kind in ("batch", "remembered"):
         nn.init.normal_(norm.running_mean)
         nn.init.uniform_(norm.running_var, 0.5, 2.0)
     norm.eval()
@@ -157,25 +157,6 @@ def test_a_layer_norm_is_folded_into_the_dense_operation_before_it() -> None:
     for rule in RULES:
         found = by_rule(nn.Sequential(dense, norm), rule, x, relevance)
         assert relative_gap(found, by_rule(folded, rule, x, relevance)) < 1e-4
-
-
-class Forward(nn.Module):
-    """A network that is nothing but a forward method, with one convolution to begin with."""
-
-    def __init__(self, function) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(2, 2, 1, bias=False)
-        self.second = nn.Conv2d(2, 2, 1, bias=False)
-        nn.init.eye_(self.first.weight.data[..., 0, 0])
-        nn.init.eye_(self.second.weight.data[..., 0, 0])
-        self.function = function
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(self, x)
-
-
-def through(function, x: Tensor, relevance: Tensor) -> Tensor:
-    return spread_back(Forward(function), LrpRules(one_rule("epsilon"), Settings()), x, relevance)
 
 
 CLOSED = {

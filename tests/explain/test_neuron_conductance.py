@@ -206,6 +206,48 @@ def test_a_unit_that_cannot_be_passed_is_refused(layer: str, channel: int, messa
     assert not model.network.block._forward_hooks
 
 
+class Excited(nn.Module):
+    """Channels times gates of one number each, made of their means; and a layer held constant."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter = nn.Conv2d(1, 3, 1)
+        self.gate = nn.Linear(3, 3)
+        self.held = nn.Conv2d(1, 3, 1)
+        self.head = nn.Conv2d(3, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.enter(x)
+        gate = self.gate(y.mean((2, 3))).sigmoid()
+        return self.head(y * gate[:, :, None, None] + self.held(x.detach()))
+
+
+def test_a_unit_of_one_number_passes_on_what_goes_through_it() -> None:
+    """By one window: the gradient through unit 1 alone, all others held."""
+    network = Excited().requires_grad_(False)
+    model, image = predictor(network, (4, 4), overlap=0.0), volume((4, 4))
+    target = frozen(model, image)
+    method = NeuronConductance(layer="gate", channel=1, steps=2, baseline="zero")
+    found = method.explain(model, image, target).data
+    nodes, weights = np.polynomial.legendre.leggauss(2)
+    expected = torch.zeros_like(image.data)
+    for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
+        x = (float(node) * image.batch).requires_grad_(True)
+        y = network.enter(x)
+        units = network.gate(y.mean((2, 3)))
+        units = torch.cat([units[:, :1].detach(), units[:, 1:2], units[:, 2:].detach()], dim=1)
+        logits = network.head(y.detach() * units.sigmoid()[:, :, None, None])
+        (slope,) = torch.autograd.grad(target.value(logits).sum(), x)
+        expected += float(weight) * slope[0]
+    assert relative_gap(found, image.data * expected) < TOLERANCE
+
+
+def test_a_unit_that_the_input_does_not_reach_is_refused() -> None:
+    model, image = predictor(Excited(), (4, 4)), volume((4, 4))
+    with pytest.raises(LayerError, match='"held" does not depend on the input'):
+        NeuronConductance(layer="held").explain(model, image, frozen(model, image))
+
+
 @pytest.mark.parametrize("bad", [{"steps": 0}, {"channel": -1}])
 def test_bad_parameters_are_refused(bad: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match="must be at least"):

@@ -8,6 +8,7 @@ import torch
 
 from esegeta.errors import ConfigError, MapError
 from esegeta.explain import EdgeMap, RandomMap
+from esegeta.explain.null import gradient_magnitude
 from tests.builders import SHAPES, affine_of, predictor, unet, volume
 from tests.oracles import frozen
 
@@ -37,6 +38,12 @@ def test_edges_are_those_of_numpy_in_mm(ndim: int) -> None:
         slopes = np.gradient(given.double().numpy(), *image.grid.spacing_mm)
         expected = np.sqrt(np.sum(np.square(slopes), axis=0))
         assert np.allclose(channel, expected, atol=1e-5)
+
+
+def test_along_an_axis_of_one_voxel_there_are_no_edges() -> None:
+    data = volume((6, 1, 5)).data
+    flat = gradient_magnitude(data[:, :, 0], (2.0, 3.0))
+    assert torch.equal(gradient_magnitude(data, (2.0, 9.0, 3.0)), flat[:, :, None])
 
 
 def test_an_image_without_edges_is_refused() -> None:

@@ -121,6 +121,16 @@ def test_errors_on_the_file_are_upper_bounds() -> None:
     assert float(found.min()) >= 0
 
 
+def test_errors_of_shares_are_shared_out_as_the_map_is() -> None:
+    chain, before, _ = CHAINS["linear, window"]
+    attribution = explained(DeepLift("zero"), chain, before, network())
+    known = replace(attribution, standard_error=attribution.data.abs())
+    found = errors_on_file(known, "adjoint")
+    positive = replace(attribution, data=attribution.data.abs())
+    torch.testing.assert_close(found, map_on_file(positive, "adjoint").data)
+    assert float(found.sum()) == pytest.approx(float(attribution.data.abs().sum()), rel=1e-5)
+
+
 def test_deep_lift_shares_each_value_by_the_weights_and_keeps_the_sum() -> None:
     """Exact in the sum and in each network voxel's part; a file voxel's height is a share of it."""
     chain, before, _ = CHAINS["linear, window"]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from esegeta.errors import ModelError
+from esegeta.errors import MapError, ModelError
 from esegeta.explain import (
     AblationCam,
     GradCam,
@@ -89,6 +89,25 @@ def test_one_network_does_not_spread(ndim: int) -> None:
     image = volume(SHAPES[ndim])
     with pytest.raises(ModelError, match="one network and no mirrored pass"):
         explain_members(Saliency(), model, image, frozen(model, image))
+
+
+def test_a_members_map_that_is_not_finite_is_refused_by_its_name() -> None:
+    networks = [Infinite(steep) for steep in (False, True)]
+    model = averaging(networks, predictor(networks[0], (4, 4)), [], "logits")
+    image = volume(SHAPES[2])
+    with pytest.raises(MapError, match=r"member 2 \(network 2\): saliency: the map holds NaN"):
+        explain_members(Saliency(), model, image, frozen(model, image))
+
+
+class Infinite(nn.Module):
+    """A network of finite logits, whose slopes are infinite if it is so told."""
+
+    def __init__(self, steep: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(float(steep)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x, x + (0 * x + 1 - self.weight).sqrt()], dim=1)
 
 
 class Layered(nn.Module):

@@ -129,6 +129,32 @@ def test_layers_without_the_unit_are_refused(layer: str, channel: int, message: 
     assert state_of(network) == before
 
 
+class Unlike(nn.Module):
+    """A layer of one map for two windows, and one that gradients do not go through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean, self.held, self.head = nn.Identity(), nn.Conv2d(1, 3, 1), nn.Conv2d(1, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.mean(x.mean(0, keepdim=True))
+        with torch.no_grad():
+            self.held(x)
+        return self.head(x)
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ("mean", r'layer "mean" has no spatial output'),
+        ("held", r'layer "held" has no gradient with respect to the input: it runs under'),
+    ],
+)
+def test_a_layer_that_is_no_map_of_the_windows_is_refused(layer: str, message: str) -> None:
+    with pytest.raises(LayerError, match=message):
+        UnitNetwork(Unlike(), layer, (0,))(torch.zeros(2, 1, 4, 4, requires_grad=True))
+
+
 def test_the_first_tensor_of_a_layers_output_is_read() -> None:
     model = predictor(Odd().eval(), (4, 4))
     image = volume((4, 5))

@@ -50,6 +50,14 @@ def test_layers_without_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None
     nn.Sequential(*(nn.Identity() for _ in range(11)))
 
 
+@pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
+def test_parameters_without_a_size_take_no_memory_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("esegeta.model.building.memory_bytes", lambda: 0)
+    with of_bounded_size():
+        network = nn.LazyLinear(10, bias=False)
+    assert nn.parameter.is_lazy(network.weight)
+
+
 def test_parameters_beyond_the_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("esegeta.model.building.memory_bytes", lambda: 399)
     with pytest.raises(ModelError, match="parameters"), of_bounded_size():

@@ -114,7 +114,7 @@ class Several(nn.Module):
 
     def forward(self, x: torch.Tensor) -> dict[str, object]:
         y = self.conv(x)
-        return {"out": y, "aux": [y.mean(1, keepdim=True), (y + 1,)]}
+        return {"out": y, "aux": [y.mean(1, keepdim=True), (y + 1,)], "version": 3}
 
 
 def test_what_a_program_returns_of_groups_is_put_together_part_by_part() -> None:
@@ -125,6 +125,25 @@ def test_what_a_program_returns_of_groups_is_put_together_part_by_part() -> None
     torch.testing.assert_close(found["out"], wanted["out"])
     torch.testing.assert_close(found["aux"][0], wanted["aux"][0])
     torch.testing.assert_close(found["aux"][1][0], wanted["aux"][1][0])
+    assert found["version"] == 3
+
+
+def test_constants_in_the_code_of_a_program_move_with_it() -> None:
+    class Added(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + torch.zeros(4, 4)
+
+    program = exported(Added(), (1, 1, 4, 4))
+    x = torch.zeros((1, 1, 4, 4), device="meta")
+    assert from_program(program, device=x.device)(x).device == x.device
+
+
+def test_a_program_by_itself_is_as_closed_as_one_that_was_read() -> None:
+    module = exported(nn.Conv2d(1, 2, 1), (1, 1, 4, 4)).module()
+    found = capability_of(nn.Sequential(module))
+    assert (found.kind, found.hooks, found.retrainable) == ("export", False, False)
+    traced = torch.fx.symbolic_trace(nn.Conv2d(1, 2, 1))  # of modules, which can be watched
+    assert capability_of(traced).hooks
 
 
 def test_windows_that_a_program_was_not_exported_for_are_refused() -> None:

@@ -18,6 +18,10 @@ KINDS: dict[str, tuple[Labels, int]] = {
     "sigmoid of 11": (Labels(MANY, "sigmoid", 11), 11),
     "regions": (Labels.of({"whole": [1, 2], "core": 2}, "sigmoid", 2), 2),
     "softmax regions": (Labels.of({"whole": [1, 2], "core": 2}, "softmax", 3), 3),
+    "painted over": (
+        Labels.of({"whole": [1, 2], "a": 1, "b": 2}, "softmax", 3),
+        3,
+    ),
     "thresholds": (Labels.of({1: "one", 2: "two"}, "sigmoid", 2, threshold=0.3), 2),
     "steps": (
         Labels.of(

@@ -21,7 +21,16 @@ from esegeta.model import (
     switched_off,
     tap,
 )
-from tests.awkward import KINDS, Bundled, Checkpointed, Indexed, Odd, Tower, parametrized
+from tests.awkward import (
+    KINDS,
+    Bundled,
+    Checkpointed,
+    CheckpointedByItself,
+    Indexed,
+    Odd,
+    Tower,
+    parametrized,
+)
 from tests.oracles import state_of
 
 
@@ -148,8 +157,9 @@ def test_a_weight_is_no_layer(norm: str, ndim: int) -> None:
     assert find_layer(network, "down.0") is network.down[0]
 
 
+@pytest.mark.parametrize("own", [False, True], ids=["of torch", "of its own"])
 @pytest.mark.parametrize("layer", ["down.0", "down.1", "bottom", "up"])
-def test_a_block_that_is_run_again_is_read_once(layer: str, ndim: int) -> None:
+def test_a_block_that_is_run_again_is_read_once(layer: str, own: bool, ndim: int) -> None:
     """Its gradients are those of the same network without checkpointing, changed or not."""
 
     def slopes(network: nn.Module, change: Callable[[Tensor], Tensor] | None) -> Tensor:
@@ -169,11 +179,29 @@ def test_a_block_that_is_run_again_is_read_once(layer: str, ndim: int) -> None:
         return [slope, whole]
 
     x = window(ndim)
-    plain, network = Tower(ndim), Checkpointed(ndim, use_reentrant=False)
+    plain = Tower(ndim)
+    network = CheckpointedByItself(ndim) if own else Checkpointed(ndim, use_reentrant=False)
     for change in (None, lambda output: output + torch.linspace(0, 1, output.shape[-1])):
         assert torch.equal(slopes(network, change), slopes(plain, change))
     for found, expected in zip(through(network), through(plain), strict=True):
         assert torch.equal(found, expected)
+
+
+def test_a_layer_that_runs_without_a_graph_is_refused_where_one_is_wanted(ndim: int) -> None:
+    class Held(Tower):
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.no_grad():
+                deep = self.bottom(self.down(self.enter(x)))
+            return self.head(self.up(deep))
+
+    network, x = Held(ndim), window(ndim)
+    for hooked in (read_once, cut_at):
+        refused = pytest.raises(LayerError, match=r'"down\.1" runs without a graph')
+        with refused, hooked(network, "down.1"):
+            network(x)
+        with torch.no_grad(), hooked(network, "down.1") as seen:
+            network(x)
+        assert len(seen) == 1
 
 
 @pytest.mark.parametrize("layer", ["down.0", "bottom.0", "bottom", "up"])

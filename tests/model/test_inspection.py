@@ -57,6 +57,24 @@ def test_runs_and_what_is_returned(ndim: int) -> None:
     assert listed(Bundled(ndim, "nested"), ndim)["block"].returns == "a tuple of 3 items"
 
 
+def test_parts_of_a_network_that_run_by_themselves_have_maps_too(ndim: int) -> None:
+    network = Tower(ndim)
+    layers = {
+        layer.name: layer
+        for layer in list_layers(network, lambda: network.down(torch.zeros(2, 3, *(8,) * ndim)))
+    }
+    assert {name for name, layer in layers.items() if layer.is_spatial} == {
+        *("down", "down.0", "down.1")
+    }
+    assert layers["down"].output_shape == (2, 4, *(4,) * ndim)
+
+
+def test_a_network_without_a_map_has_no_layers_of_units() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    with pytest.raises(LayerError, match="no layer with a spatial output"):
+        find_unit_layers(network, "all", torch.zeros(1, 1, 4, 4))
+
+
 def test_an_output_that_is_not_one_a_window_is_no_map(ndim: int) -> None:
     layers = listed(Odd(ndim), ndim)
     assert layers["weight"].output_shape == (2, 4, *(3,) * ndim)

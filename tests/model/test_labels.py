@@ -199,6 +199,9 @@ def test_a_region_that_is_its_parts_needs_an_integer_of_its_own() -> None:
     assert Labels.of(parts, "sigmoid", 3, region_order=order).integer("lesion") == 3
     # Where labels exclude each other, nothing of it would be seen.
     exclusive = Labels.of(parts, "softmax", 3)
+    assert exclusive.integer("a") == 1
+    with pytest.raises(TargetError, match='"lesion" is painted over everywhere and has no int'):
+        exclusive.integer("lesion")
     y = torch.tensor([[3.0, 0, 0], [0, 3, 0], [0, 0, 3]]).T.reshape(1, 3, 3, 1)
     assert exclusive.label_map(y).flatten().tolist() == [0, 1, 2]
     assert exclusive.predicted(y, "lesion").flatten().tolist() == [False, True, True]
@@ -221,6 +224,8 @@ def test_a_region_that_is_its_parts_needs_an_integer_of_its_own() -> None:
             {"region_order": [{"core": 1}, {"whole": 1}, "enhancing"]},
             '"core" and "whole" both paint 1',
         ),
+        (BRATS, {"region_order": ["whole", 2, "core"]}, "2 is not the name of a label; list"),
+        (BRATS, {"region_order": ["whole", "core", "whole"]}, '"whole" is listed twice'),
         (BRATS, {"ignore_label": 4}, '4 belongs to the label "whole"; an ignored integer'),
         (BRATS, {"ignore_label": True}, "is not an integer"),
         (BRATS, {"threshold": {"cor": 0.4}}, 'no label "cor"; did you mean "core"'),

@@ -146,6 +146,17 @@ def test_functions_of_monai_that_make_no_network_are_not_named() -> None:
         build_monai_network("drop_connect", {})
 
 
+def test_what_may_be_fetched_is_asked_for_as_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is switched off, and what is pretrained by default is; nobody asks for it here."""
+    asked: list[object] = []
+    monkeypatch.setattr(
+        "monai.networks.nets.efficientnet._load_state_dict",
+        lambda model, arch, progress, adv_prop: asked.append(arch),
+    )
+    build_monai_network("EfficientNetBN", {"model_name": "efficientnet-b0"}, fetch="allowed")
+    assert asked == ["efficientnet-b0"]
+
+
 def test_wrong_arguments_of_a_function_name_the_network() -> None:
     with pytest.raises(ModelError, match=r"MedNeXtS: cannot be built.*'in_chanels'.*model\.args"):
         build_monai_network("MedNeXtS", {"in_chanels": 1})

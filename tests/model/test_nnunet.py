@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from esegeta.errors import EsegetaError
+from esegeta.errors import EsegetaError, ModelError
 from esegeta.model.nnunet import build_nnunet_network
 from esegeta.model.nnunet_architecture import nnunet_architecture
 from esegeta.workflow.build import build_experiment
@@ -49,6 +50,38 @@ def test_networks_that_are_not_built(
     results.write()
     with pytest.raises(EsegetaError, match=message):
         build_experiment(load(tmp_path, {"path": "results"}))
+
+
+PARTS = "dynamic_network_architectures.building_blocks.simple_conv_blocks"
+
+
+def test_parts_of_the_package_are_built_though_they_initialize_nothing() -> None:
+    numbers = {"input_channels": 1, "output_channels": 2, "kernel_size": 3, "stride": 1}
+    block = build_nnunet_network(
+        f"{PARTS}.ConvDropoutNormReLU", {"conv_op": "torch.nn.Conv2d", **numbers}
+    )
+    assert not block.training
+    assert block(torch.zeros(1, 1, 4, 4)).shape == (1, 2, 4, 4)
+
+
+def test_what_is_no_network_is_refused() -> None:
+    path = "dynamic_network_architectures.initialization.weight_init.InitWeights_He"
+    with pytest.raises(ModelError, match=r"InitWeights_He is not a torch\.nn\.Module"):
+        build_nnunet_network(path, {})
+
+
+class _Lacking:
+    """Finds modules as Python does where a package that one of them imports is missing."""
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name == "dynamic_network_architectures.architectures.primus":
+            raise ModuleNotFoundError("No module named 'timm'", name="timm")
+
+
+def test_a_package_that_a_network_needs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "meta_path", [_Lacking(), *sys.meta_path])
+    with pytest.raises(ModelError, match=r'primus\.Primus: needs the package "timm"'):
+        build_nnunet_network("dynamic_network_architectures.architectures.primus.Primus", {})
 
 
 def test_a_class_that_has_moved_is_found(results: Results, tmp_path: Path) -> None:

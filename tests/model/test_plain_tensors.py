@@ -92,6 +92,13 @@ def test_an_infinity_that_the_network_begins_with_is_taken(tmp_path: Path) -> No
     require_finite_parameters(Causal())
 
 
+@pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
+def test_parameters_that_hold_no_values_yet_are_taken() -> None:
+    with torch.device("meta"):
+        network = nn.Linear(2, 2)
+    require_finite_parameters(nn.Sequential(network, nn.LazyLinear(3)))
+
+
 def test_a_network_that_comes_with_its_parameters() -> None:
     network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
     require_finite_parameters(network)

@@ -104,6 +104,17 @@ def test_a_pickle_with_code_is_refused_and_not_run(save: Save, tmp_path: Path) -
     assert evidence.exists()
 
 
+def test_the_first_state_of_a_file_is_read(tmp_path: Path) -> None:
+    state = parts().state_dict()
+    torch.save(
+        {"epoch": 3, "ema": {"a": torch.zeros(1)}, "model": {**state, "x": 1}}, tmp_path / "w"
+    )
+    read = read_state(tmp_path / "w")
+    assert read.keys() == state.keys()
+    assert all(torch.equal(read[key], value) for key, value in state.items())
+    assert list(read_state(tmp_path / "w", key="ema")) == ["a"]
+
+
 def test_a_pickled_network_is_refused(tmp_path: Path) -> None:
     torch.save(parts(), tmp_path / "w.pt")
     with pytest.raises(WeightsError, match="not plain weights"):

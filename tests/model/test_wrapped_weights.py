@@ -239,6 +239,18 @@ def test_a_key_that_is_not_there_lists_those_that_are(key: str, tmp_path: Path) 
     assert ('did you mean "ema.state"' in text) == (key in ("ema.stat", "ema.state.0.weight.x"))
 
 
+def test_weights_in_lists_are_among_those_that_are_and_such_that_lie_too_deep_are_not(
+    tmp_path: Path,
+) -> None:
+    deep: Any = {"weight": torch.ones(1)}
+    for _ in range(5):
+        deep = {"in": deep}
+    torch.save({"folds": [parts(1).state_dict(), parts(2).state_dict()], **deep}, tmp_path / "w.pt")
+    with pytest.raises(WeightsKeyError) as caught:
+        load_weights(parts(), tmp_path / "w.pt", key="fold")
+    assert 'holds nothing under "fold", but folds.0, folds.1; ' in str(caught.value)
+
+
 def test_weights_side_by_side_are_among_those_that_are(tmp_path: Path) -> None:
     deep = nn.Sequential(parts(1)).state_dict()
     content = {**before(deep, "model."), **before(deep, "ema."), "epoch": torch.tensor(3)}

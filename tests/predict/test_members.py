@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from esegeta.errors import ConfigError, ModelError, WeightsError
-from esegeta.model import hold, join_members, load_members, state_of
+from esegeta.model import copied_state, hold, join_members, load_members, state_of
 from esegeta.predict import (
     Pass,
     Predictor,
@@ -244,6 +244,27 @@ def test_networks_of_another_architecture_are_refused(ndim: int) -> None:
     wider = unet(ndim, out_channels=3)
     with pytest.raises(ModelError, match=r"b\.pt: is not of the same architecture as a\.pt"):
         join_members([unet(ndim), wider], ["a.pt", "b.pt"])
+
+
+def test_a_bias_that_only_one_of_them_has_is_a_difference() -> None:
+    networks = [nn.Conv2d(1, 2, 1, bias=bias) for bias in (True, False)]
+    for pair in (networks, networks[::-1]):
+        with pytest.raises(ModelError, match="they differ in bias"):
+            join_members(pair, ["a.pt", "b.pt"])
+
+
+def test_weights_that_layers_share_are_shared_in_every_member() -> None:
+    networks = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        one, other = nn.Conv2d(1, 1, 1), nn.Conv2d(1, 1, 1)
+        other.weight = one.weight
+        networks.append(nn.Sequential(one, other))
+    states = join_members(networks, ["a.pt", "b.pt"])
+    for state in (states[1], copied_state(state_of(networks[1]))):
+        assert state["0.weight"] is state["1.weight"]
+        assert state["0.bias"] is not state["1.bias"]
+        assert torch.equal(state["0.weight"], networks[1][0].weight)
 
 
 def test_networks_that_differ_in_code_are_refused(ndim: int) -> None:

@@ -249,17 +249,16 @@ class LrpRules(GivenRules):
         """Return the relevance of what zeros were put around; theirs goes to the nearest position.
 
         Zeros get relevance where a bias hands its share to all inputs, as in windows of attention
-        that reach beyond the grid. Where biases keep their share, so do they.
+        that reach beyond the grid. Where biases keep their share, so do they, and zeros around
+        nothing keep theirs always.
         """
         inside = super().padded(pads, relevance)
-        if self.given.bias == "absorb":
+        if self.given.bias == "absorb" or not inside.numel():
             self.given.ledger.keep("constants", relevance.sum() - inside.sum())
             return inside
         for axis, (low, high) in enumerate(pads):
             side = relevance.shape[axis] - low - high
             parts = list(relevance.split_with_sizes((low, side, high), dim=axis))
-            if not side:
-                continue
             core = parts[1].clone()
             core.narrow(axis, 0, 1).add_(parts[0].sum(dim=axis, keepdim=True))
             core.narrow(axis, side - 1, 1).add_(parts[2].sum(dim=axis, keepdim=True))

@@ -39,12 +39,10 @@ Tracked = list[bool]
 def carry_sum(
     rules: Rules, index: int, func: Call, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """Carry a sum; `index` counts the sums of a forward pass."""
+    """Carry a sum of which some term is tracked; `index` counts the sums of a forward pass."""
     left, right, rest = two_of(args, kwargs)
     weights = list(kinds.SUMS[func])
     tracked = _less_means(func, left, right, weights)
-    if not any(tracked):
-        return as_it_is(func, args, kwargs)
     weights[int(weights[0] > 0)] *= rest.get("alpha", 1)  # of what is not first by itself
     note = Note("sum", CallPlace(index=index))
     values = [_value(left, right), _value(right, left)]

@@ -139,14 +139,14 @@ class LayerFields:
         site: the layer.
         grid: grid of the layer's positions.
         num_units: number of the layer's units.
-        only: the one mirrored pass, of one network, that is looked at; None for all of them.
+        only: the one mirrored pass, of one network, that is looked at.
     """
 
     objective: Objective
     site: Site
     grid: LayerGrid
     num_units: int
-    only: int | None = None
+    only: int = 0
 
     @classmethod
     def of(cls, objective: Objective, site: Site) -> LayerFields:
@@ -201,11 +201,9 @@ class LayerFields:
         return self._of_one(total.result()[0].mul_(shares.scale))
 
     def _own(self, windows: Sequence[int]) -> Sequence[int]:
-        if self.only is None:
-            return windows
         own = self.objective.windows.of_pass(self.only)
         return [window for window in windows if window in own]
 
     def _of_one(self, total: PositionValues) -> PositionValues:
         """Return what a pass would have by itself, given its part in a mean over passes."""
-        return total if self.only is None else total.mul_(len(self.objective.windows.passes))
+        return total.mul_(len(self.objective.windows.passes))
