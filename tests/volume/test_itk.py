@@ -159,6 +159,18 @@ def test_two_axes_make_a_plane(tmp_path: Path) -> None:
     np.testing.assert_allclose(volume.grid.to_mm((1, 0)), (-13.2, 40.0, 0))
 
 
+def test_a_program_without_a_place_for_errors_reads_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = noise((6, 5, 4))
+    written(tmp_path / "a.nrrd", array)
+    (tmp_path / "b.nrrd").write_bytes((tmp_path / "a.nrrd").read_bytes()[:-60])
+    monkeypatch.setattr("sys.stderr", None)  # as in a program without a console
+    np.testing.assert_array_equal(load_volume(tmp_path / "a.nrrd").data[0].numpy(), array)
+    with pytest.raises(DataError, match=r"b\.nrrd: cannot be read: "):
+        load_volume(tmp_path / "b.nrrd")
+
+
 @pytest.mark.parametrize("suffix", [".nrrd", ".mha", ".mhd", ".nhdr"])
 @pytest.mark.parametrize("compressed", [False, True])
 def test_torn_files(

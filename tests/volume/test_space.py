@@ -230,6 +230,7 @@ REFUSED = {
     "word": (lambda: crop_of("foregound"), 'crop: "foregound".*did you mean "foreground"'),
     "key": (lambda: crop_of({"abov": 1}), 'crop: unknown key "abov"; did you mean "above"'),
     "pad key": (lambda: crop_or_pad_of({"siz": (1, 2)}), 'unknown key "siz"; did you mean "size"'),
+    "lengths": (lambda: crop_or_pad_of(range(4, 6)), r"range\(4, 6\) is not a list of lengths"),
     "sizeless": (lambda: crop_or_pad_of({"value": 1}), "crop_or_pad: size is missing"),
 }
 
