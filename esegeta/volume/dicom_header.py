@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +27,8 @@ NOT_IMAGES = tuple(
 )
 """Storage classes of waveforms, maps, segmentations, reports and plans, which are not scans."""
 DIRECTORY = "1.2.840.10008.1.3.10"
+SAME_COSINE = 1e-3
+"""Cosines that ITK has taken from a file differ by no more than this from those that it states."""
 LONG_LENGTHS = (b"OB", b"OW", b"OF", b"SQ", b"UT", b"UN")
 
 
@@ -42,7 +45,7 @@ class DicomHeader:
         spacing_mm: between columns, rows and slices, as ITK has them.
         origin_mm: origin as ITK gives it (LPS).
         direction: direction cosines as ITK gives them, row by row.
-        has_place: whether the file says where its one slice lies.
+        has_place: whether the file says where its one slice lies, its axes at right angles.
         storage: the class of the object.
     """
 
@@ -111,9 +114,22 @@ def _read_header(path: Path, _changed: int, _size: int) -> DicomHeader | None:
         tuple(reader.GetSpacing()),
         tuple(reader.GetOrigin()),
         tuple(reader.GetDirection()),
-        has_place=bool(text(POSITION) and text(ORIENTATION)),
+        has_place=bool(text(POSITION)) and _are_axes(text(ORIENTATION), reader.GetDirection()),
         storage=storage,
     )
+
+
+def _are_axes(said: str, direction: Sequence[float]) -> bool:
+    """Tell whether ITK has found the axes that a file states.
+
+    Axes that are not of length one and at right angles it takes for those of the patient.
+    """
+    try:
+        cosines = [float(value) for value in said.split("\\")]
+    except ValueError:
+        return False
+    found = np.array(direction).reshape(3, 3)[:, :2].T.ravel()
+    return len(cosines) == len(found) and np.allclose(cosines, found, atol=SAME_COSINE)
 
 
 def dicom_reader(path: Path) -> Any:
