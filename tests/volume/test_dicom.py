@@ -281,6 +281,15 @@ def test_a_volume_in_one_file(tmp_path: Path) -> None:
             np.testing.assert_allclose(volume.grid.to_mm(index), (-left, -back, up), atol=1e-5)
 
 
+def test_a_slice_that_does_not_say_its_class_is_an_image(tmp_path: Path) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    path = write_series(tmp_path / "scan", itk_volume(voxels()))[1]
+    content = pydicom.dcmread(path)
+    del content.file_meta.MediaStorageSOPClassUID
+    content.save_as(path, enforce_file_format=False)
+    np.testing.assert_array_equal(load_volume(tmp_path / "scan").data[0].numpy(), voxels())
+
+
 def test_what_is_no_image_is_passed_over(tmp_path: Path) -> None:
     paths = write_series(tmp_path / "scan", itk_volume(voxels()))
     report = (
