@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from esegeta.errors import DataError
 from esegeta.volume.itk import itk_faults
 from esegeta.volume.kinds import DICOM_MAGIC, PREAMBLE
 from esegeta.volume.slices import Place
@@ -102,14 +101,11 @@ def _read_header(path: Path, _changed: int, _size: int) -> DicomHeader | None:
     def text(key: str) -> str:
         return reader.GetMetaData(key).strip() if key in keys else ""
 
-    size = tuple(int(length) for length in reader.GetSize())
-    if reader.GetDimension() != 3:
-        raise DataError(f"{path}: {reader.GetDimension()} axes", hint="give slices or a volume")
     return DicomHeader(
         path,
         text(SERIES),
         text(DESCRIPTION),
-        size,
+        tuple(int(length) for length in reader.GetSize()),  # ITK has three axes of any DICOM file
         int(reader.GetNumberOfComponents()),
         tuple(reader.GetSpacing()),
         tuple(reader.GetOrigin()),
