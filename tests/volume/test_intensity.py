@@ -1,5 +1,6 @@
 """Steps for some channels, in an order, before or after resampling; and how they are written."""
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -169,6 +170,12 @@ UNKNOWN: list[tuple[Any, str]] = [
 def test_what_is_unknown_is_refused_with_the_nearest(written: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         step_of(written)
+
+
+def test_what_is_no_step_at_all() -> None:
+    as_installed = inspect.unwrap(step_of)  # without the type checks of tests
+    with pytest.raises(ConfigError, match="intensity: 5 is not a step; such as zscore"):
+        as_installed(5)
 
 
 @pytest.mark.parametrize(
