@@ -111,6 +111,10 @@ def test_parts_give_the_gradient_and_value_of_whole_windows(
     assert WINDOWS[ndim] not in network.sizes
     assert relative_gap(parts.gradient, whole.gradient) < 1e-12
     assert float(parts.value) == pytest.approx(float(whole.value), rel=1e-12)
+    network.sizes.clear()
+    dense = model.pull_back(x, form.dense()[None])
+    assert WINDOWS[ndim] not in network.sizes
+    assert relative_gap(dense.gradient, whole.gradient) < 1e-12
     active = model.windows(x).touching(form.support())
     contributions = model.contributions(x, form, active)
     assert float(contributions.sum()) == pytest.approx(float(whole.value), rel=1e-12)
