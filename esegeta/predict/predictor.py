@@ -237,9 +237,7 @@ class Predictor(PartRunner):
             return [
                 None
                 if order.keys().isdisjoint(pieces.windows)
-                else inner(shares.read(logits), shares.of_channels(pieces, logits.device)).to(
-                    x.device
-                )
+                else worth_of(logits, shares, pieces)
                 for shares, order in zip(parts, orders, strict=True)
             ]
 

@@ -73,9 +73,7 @@ def run_slabs(
         ready = [blend.complete(next_start) for blend in blends]
         if ready[0] is not None:
             parts = tuple(part for part in ready if part is not None)
-            slab = _in_volume(windows, axis, blends[0].first, parts)
-            if slab is not None:
-                take(slab)
+            take(_in_volume(windows, axis, blends[0].first, parts))
         for blend in blends:
             blend.move_to(next_start)
 
@@ -116,16 +114,15 @@ def _pieces_by_row(
         yield from runner.pieces(x, windows, [window for row in rows for window in row])
 
 
-def _in_volume(
-    windows: Windows, axis: int, first: int | None, parts: tuple[Tensor, ...]
-) -> Slab | None:
-    """Return planes of the padded volume without its padding; None where they lie on it."""
+def _in_volume(windows: Windows, axis: int, first: int | None, parts: tuple[Tensor, ...]) -> Slab:
+    """Return planes of the padded volume without its padding.
+
+    There are some: outputs begin where the volume does, or are all that lies along the axis.
+    """
     assert first is not None
     before, length = windows.padding[axis][0], windows.shape[axis]
     start = max(first - before, 0)
     stop = min(first - before + parts[0].shape[axis + 2], length)
-    if stop <= start:
-        return None
     inner = [
         slice(pad[0], pad[0] + n) for pad, n in zip(windows.padding, windows.shape, strict=True)
     ]

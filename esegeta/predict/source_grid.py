@@ -19,7 +19,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal
 
 import numpy as np
@@ -84,11 +84,11 @@ class SourceGrid:
         if self._is_decided_before:
             return self._put_back(self._decided.label_map[None])[0]
         refined = self._refined
-        if refined is None:
-            return self._read(lambda logits, _: self.labels.label_map(logits)[:, None])[0]
 
         def paint(logits: Logits, planes: PlanesIndex) -> Tensor:
-            masks = {name: mask[planes] for name, mask in refined.items()}
+            masks = None
+            if refined is not None:
+                masks = {name: mask[planes] for name, mask in refined.items()}
             return self.labels.label_map(logits, masks)[:, None]
 
         return self._read(paint)[0]
@@ -115,23 +115,22 @@ class SourceGrid:
         """
         rule: GridRule = "logits" if self.rule == "logits" else "probabilities"
         source = replace(self, rule=rule)
-        for group in self._groups(names):
-
-            def decide(logits: Logits, _: PlanesIndex, group: Sequence[str] = group) -> Tensor:
-                found = [self.labels.probability_of(logits, name) for name in group]
-                return torch.stack(found, dim=1).float()
-
-            yield from zip(group, source._read(decide), strict=True)
+        return source._of_each(names, lambda y, name: self.labels.probability_of(y, name).float())
 
     def _predicted(self) -> Iterator[tuple[str, Mask]]:
         """Yield where labels are predicted on the image's grid, before postprocessing."""
-        for group in self._groups(self.labels.foreground):
+        return self._of_each(self.labels.foreground, self.labels.predicted)
 
-            def decide(logits: Logits, _: PlanesIndex, group: Sequence[str] = group) -> Tensor:
-                found = [self.labels.predicted(logits, name) for name in group]
-                return torch.stack(found, dim=1)
+    def _of_each(
+        self, names: Sequence[str], decide: Callable[[Logits, str], Tensor]
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Yield what is wanted of each label on the image's grid, some read at a time."""
 
-            yield from zip(group, self._read(decide), strict=True)
+        def decide_all(group: Sequence[str], logits: Logits, _: PlanesIndex) -> Tensor:
+            return torch.stack([decide(logits, name) for name in group], dim=1)
+
+        for group in self._groups(names):
+            yield from zip(group, self._read(partial(decide_all, group)), strict=True)
 
     @cached_property
     def _refined(self) -> dict[str, Mask] | None:

@@ -123,9 +123,9 @@ class PlaneReader:
             assert self._kept is not None  # it begins where the next group does
             stop = min(planes.stop, here.start)
             parts.append(self._cut(self._kept, slice(planes.start, stop), self._first))
-        if planes.stop > here.start or not parts:
-            rest = slice(max(planes.start, here.start), planes.stop)
-            parts.append(self._cut(logits, rest, here.start))
+        # Groups that end before this slab were handed on with an earlier one.
+        rest = slice(max(planes.start, here.start), planes.stop)
+        parts.append(self._cut(logits, rest, here.start))
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=self._axis + 2)
 
     def _cut(self, logits: Tensor, planes: slice, first: int) -> Tensor:

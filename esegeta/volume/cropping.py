@@ -166,7 +166,7 @@ def _require_word(key: str, word: str, known: Sequence[str]) -> None:
         raise ConfigError(f'{key}: "{word}" is not known', hint=suggest(word, known))
 
 
-def _known(key: str, written: Mapping[str, Any], known: Sequence[str]) -> dict[str, Any]:
+def _known(key: str, written: object, known: Sequence[str]) -> dict[str, Any]:
     if not isinstance(written, Mapping):
         raise ConfigError(f"{key}: {written!r} is not a block of {', '.join(known)}")
     for name in written:

@@ -50,8 +50,8 @@ def open_series(folder: Path, series: str = "") -> Stored:
     without = [header.path.name for header in headers if not header.has_place]
     if without:
         raise DataError(
-            f"{folder}: {len(without)} of {len(headers)} slices do not say their position, such "
-            f"as {without[0]}",
+            f"{folder}: {len(without)} of {len(headers)} slices do not say their position, or not "
+            f"by axes at right angles, such as {without[0]}",
             hint="photographs of screens (secondary capture) are not a volume",
         )
     stacked = stack_slices([header.place for header in headers], 0.0, folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from esegeta.errors import DataError
 from esegeta.volume.itk import itk_faults
 from esegeta.volume.kinds import DICOM_MAGIC, PREAMBLE
 from esegeta.volume.slices import Place
@@ -26,6 +26,8 @@ NOT_IMAGES = tuple(
 )
 """Storage classes of waveforms, maps, segmentations, reports and plans, which are not scans."""
 DIRECTORY = "1.2.840.10008.1.3.10"
+SAME_COSINE = 1e-3
+"""Cosines that ITK has taken from a file differ by no more than this from those that it states."""
 LONG_LENGTHS = (b"OB", b"OW", b"OF", b"SQ", b"UT", b"UN")
 
 
@@ -42,7 +44,7 @@ class DicomHeader:
         spacing_mm: between columns, rows and slices, as ITK has them.
         origin_mm: origin as ITK gives it (LPS).
         direction: direction cosines as ITK gives them, row by row.
-        has_place: whether the file says where its one slice lies.
+        has_place: whether the file says where its one slice lies, its axes at right angles.
         storage: the class of the object.
     """
 
@@ -99,21 +101,31 @@ def _read_header(path: Path, _changed: int, _size: int) -> DicomHeader | None:
     def text(key: str) -> str:
         return reader.GetMetaData(key).strip() if key in keys else ""
 
-    size = tuple(int(length) for length in reader.GetSize())
-    if reader.GetDimension() != 3:
-        raise DataError(f"{path}: {reader.GetDimension()} axes", hint="give slices or a volume")
     return DicomHeader(
         path,
         text(SERIES),
         text(DESCRIPTION),
-        size,
+        tuple(int(length) for length in reader.GetSize()),  # ITK has three axes of any DICOM file
         int(reader.GetNumberOfComponents()),
         tuple(reader.GetSpacing()),
         tuple(reader.GetOrigin()),
         tuple(reader.GetDirection()),
-        has_place=bool(text(POSITION) and text(ORIENTATION)),
+        has_place=bool(text(POSITION)) and _are_axes(text(ORIENTATION), reader.GetDirection()),
         storage=storage,
     )
+
+
+def _are_axes(said: str, direction: Sequence[float]) -> bool:
+    """Tell whether ITK has found the axes that a file states.
+
+    Axes that are not of length one and at right angles it takes for those of the patient.
+    """
+    try:
+        cosines = [float(value) for value in said.split("\\")]
+    except ValueError:
+        return False
+    found = np.array(direction).reshape(3, 3)[:, :2].T.ravel()
+    return len(cosines) == len(found) and np.allclose(cosines, found, atol=SAME_COSINE)
 
 
 def dicom_reader(path: Path) -> Any:

@@ -128,11 +128,9 @@ def _turn_pixels(content: Any, order: Sequence[int]) -> None:
 def _without_chance(content: Any) -> None:
     """Leave out what differs each time that the same object is made."""
     for name in ("InstanceCreationDate", "InstanceCreationTime"):
-        if name in content:
-            delattr(content, name)
+        content.pop(name, None)
     for item in content.get("ContributingEquipmentSequence") or ():
-        if "ContributionDateTime" in item:
-            del item.ContributionDateTime
+        item.pop("ContributionDateTime", None)
     uid = uid_of("dimensions", content.SOPInstanceUID)
     for items in (content.DimensionOrganizationSequence, content.DimensionIndexSequence):
         for item in items:

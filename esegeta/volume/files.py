@@ -160,9 +160,8 @@ def _opened_labels(path: Path, reading: Reading, onto: Grid) -> Stored:
     if segmentation is not None:
         return open_segmentation(segmentation, onto)
     stored = _opened(path, reading, "label")
-    if path.name.lower().endswith(SLICER_SEGMENTATION) and len(stored.shape) == 3:
-        return completed(stored, onto)
-    return stored
+    is_part = path.name.lower().endswith(SLICER_SEGMENTATION)
+    return completed(stored, onto) if is_part else stored
 
 
 def _opened(path: Path, reading: Reading, wanted: Wanted) -> Stored:

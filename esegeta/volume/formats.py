@@ -76,21 +76,15 @@ def partner_of(path: Path) -> Path | None:
 
 
 def require_image_file(path: Path) -> None:
-    """Refuse what is missing, a folder, or of a format that is not read.
+    """Refuse what is missing, or of a format that is not read.
 
     Raises:
         MissingFileError: there is no such file.
-        DataError: it is a folder, or an image of another format; the message says how to convert
-            it.
+        DataError: it is an image of another format; the message says how to convert it.
     """
     foreign = foreign_suffix(path.name)
     if foreign and path.exists():
         raise DataError(f"{path}: {not_supported(foreign)}", hint=how_to_convert(foreign))
-    if path.is_dir():
-        raise DataError(
-            f"{path}: no such file: it is a folder",
-            hint=f"if it holds a DICOM series, convert it with {WITH_DCM2NIIX}",
-        )
     if not path.is_file():
         raise MissingFileError(f"{path}: no such file", hint="check the path")
 

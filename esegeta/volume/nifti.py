@@ -115,8 +115,6 @@ def require_whole(image: Any, path: Path) -> None:
     Raises:
         DataError: it is damaged.
     """
-    if not path.is_file():
-        return
     promised = _promised_bytes(image)
     try:
         if path.suffix.lower() == HEADER_OF_PAIR:

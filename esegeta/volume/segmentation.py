@@ -79,7 +79,7 @@ def _with_integers(array: np.ndarray, content: Any) -> np.ndarray:
 def completed(part: Stored, onto: Grid) -> Stored:
     """Return a label map that holds a part of an image as one of the whole image.
 
-    It is left as it is where its voxels are not some of the image's.
+    It is left as it is where its voxels are not some of the image's, or it has more axes.
     """
     if len(part.shape) != 3:
         return part

@@ -97,7 +97,7 @@ class Orient(Move):
         """Return the turned grid; every voxel keeps its place in the patient."""
         turned = self._turned(torch.empty((0, *grid.shape)), grid)
         affine = np.asarray(turned.affine, dtype=np.float64)
-        return Grid(tuple(int(length) for length in turned.shape[1:]), _affine_4x4(affine))
+        return Grid(tuple(int(length) for length in turned.shape[1:]), affine)
 
     def apply(self, data: Tensor, grid: Grid, *, resampling: Resampling) -> Tensor:
         """Return the same values in another order."""
@@ -304,13 +304,3 @@ def require_plane(grid: Grid) -> None:
             "a 2D image that does not lie in the x-y plane cannot be reoriented or resampled",
             hint="leave out preprocess.orientation and preprocess.spacing_mm",
         )
-
-
-def _affine_4x4(affine: np.ndarray) -> np.ndarray:
-    if affine.shape == (4, 4):
-        return affine
-    size = affine.shape[0] - 1
-    full = np.eye(4)
-    full[:size, :size] = affine[:size, :size]
-    full[:size, 3] = affine[:size, size]
-    return full

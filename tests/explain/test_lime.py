@@ -98,6 +98,22 @@ def test_of_a_linear_network_each_feature_is_worth_its_sum(ndim: int, distance: 
     assert float(found.standard_error.abs().max()) < 1e-4 * float(found.data.abs().max())
 
 
+def test_too_few_samples_are_refused_with_what_to_do() -> None:
+    image, model = volume((16, 16)), predictor(unet(2), (8, 8))
+    with pytest.raises(ConfigError, match=r"17 are too few for 16 features; .* needs 18 or more"):
+        Lime(BLOCKS, samples=17).explain(model, image, frozen(model, image))
+
+
+@pytest.mark.parametrize("regression", ["ridge", "lasso"])
+def test_a_target_that_never_changes_is_all_intercept(regression: str) -> None:
+    coalitions, _ = some_game()
+    values = torch.full((len(coalitions),), 2.5, dtype=torch.float64)
+    weights = closeness(coalitions, "cosine", 0.3)
+    found = fit_linear(coalitions, values, weights=weights, regression=regression, alpha=1.0)
+    assert found.values.tolist() == [0.0] * 6
+    assert (found.intercept, found.r2) == (pytest.approx(2.5), 0.0)
+
+
 @pytest.mark.slow
 def test_errors_are_those_of_the_spread_over_seeds() -> None:
     image, model = volume((8, 8)), predictor(unet(2), (8, 8), batch_size=16)

@@ -208,6 +208,34 @@ def test_never_more_windows_than_brute_force(ndim: int, linear: bool) -> None:
     )
 
 
+def test_windows_that_are_not_kept_are_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, image = predictor(unet(2), (8, 8)), volume((24, 8))
+    target = frozen(model, image, everywhere(of="probability"))
+    partition = Features("blocks", side_mm=8.0).of(image)
+    # None of the coalitions changes more than half of the windows: the others are not run.
+    kept = ~torch.eye(len(partition), dtype=torch.bool)
+    found, runs = [], []
+    for number in (16, 1):
+        monkeypatch.setattr("esegeta.explain.perturbation.edits._Any.KEPT", number)
+        objective = Objective.of(model, target, image)
+        masked = MaskedTarget(objective, partition, BLURRED.of(image))
+        found.append(masked.changes(kept.repeat(2, 1)[:-1]))
+        runs.append(objective.tally.windows_run)
+    assert torch.equal(found[0], found[1])
+    assert runs[0] < runs[1]
+
+
+def test_a_linear_target_is_not_blended() -> None:
+    model, image = predictor(unet(2), (8, 8)), volume((9, 8))
+    masked = MaskedTarget(
+        Objective.of(model, frozen(model, image), image),
+        Features("channels").of(image),
+        BLURRED.of(image),
+    )
+    with pytest.raises(ValueError, match="a linear target has no use for a blended prediction"):
+        next(masked.predictions(torch.tensor([[False]])))
+
+
 def test_nested_removal_is_a_deletion_curve(ndim: int) -> None:
     """The ten tenths of the voxels, brightest first: what a score of a map needs."""
     model = predictor(unet(ndim), (8,) * ndim)

@@ -105,6 +105,20 @@ def test_context_that_is_needed_is_dilated_in() -> None:
     assert (found.data[0] > 0)[~predicted].any()
 
 
+def test_where_no_cut_suffices_all_that_was_kept_at_all_is_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("esegeta.explain.perturbation.misure.THRESHOLDS", (1.1,))
+    model, image = bright_box(2)
+    found = MiSuRe(tau=0.9, steps=2, cell=2, baseline="zero").explain(
+        model, image, frozen(model, image, everywhere())
+    )
+    more = found.facts.more
+    assert more["crisp_threshold"] == 0
+    crisp = (found.data > 0).float()
+    assert more["dice_crisp"] == pytest.approx(dice_by_hand(model, image, crisp, 0.0), abs=1e-6)
+
+
 def test_dice_counts_the_label_within_the_targets_mask() -> None:
     data = torch.zeros(1, 24, 8)
     data[:, 2:8] = 1.0

@@ -262,6 +262,29 @@ def test_too_few_coalitions_are_refused_with_what_to_do() -> None:
         method.explain(model, image, frozen(model, image))
 
 
+IMPOSSIBLE = [
+    (KernelShap, {"samples": 1}, "kernel_shap: samples: 1 must be at least 2"),
+    (ShapleyValueSampling, {"samples": 0}, "sampling: samples: 0 must be at least 1"),
+    (
+        ShapleyValueSampling,
+        {"samples": 3},
+        "samples: 3 is odd, but antithetic orders come in pairs",
+    ),
+    (ShapleyValueSampling, {"samples": 2, "spread": True}, "samples: 2 are too few for a standard"),
+    (
+        ShapleyValueSampling,
+        {"samples": 1, "antithetic": False, "spread": True},
+        "samples: 1 are too few for a standard error",
+    ),
+]
+
+
+@pytest.mark.parametrize(("method", "keys", "message"), IMPOSSIBLE, ids=str)
+def test_too_few_samples_are_refused(method: type, keys: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        method(**keys)
+
+
 def test_one_feature_is_worth_all() -> None:
     image, model = volume((8, 8)), predictor(unet(2), (8, 8))
     target = frozen(model, image)

@@ -19,6 +19,7 @@ from esegeta.predict import (
     WindowPlan,
     Windows,
     WindowSum,
+    list_passes,
     spread,
     upsample,
 )
@@ -164,6 +165,16 @@ def test_what_lies_on_padding_goes_to_the_nearest_voxels() -> None:
     patch = torch.tensor([1.0, 0.0, 0.0, 10.0]).reshape(1, 1, 4, 1)
     found = windows.crop(spread(patch, LayerGrid.of(windows, patch), [0]))[0, 0, :, 0]
     torch.testing.assert_close(found, torch.tensor([1.0, 0.0, 10.0]))
+
+
+def test_a_mirrored_window_has_its_padding_on_the_other_side() -> None:
+    windows = WindowPlan((8, 1), passes=list_passes([0])).lay((3, 1))
+    patches = torch.randn(2, 1, 4, 1)
+    grid = LayerGrid.of(windows, patches)
+    assert grid.bounds(0) != grid.bounds(1)
+    first, second = spread(patches, grid, [0, 1])
+    torch.testing.assert_close(first[None], spread(patches[:1], grid, [0]))
+    torch.testing.assert_close(second.flip(1)[None], spread(patches[1:].flip(2), grid, [0]))
 
 
 @pytest.mark.parametrize("name", PLANS)

@@ -9,6 +9,7 @@ from torch import nn
 from esegeta.errors import LayerError, ModelError
 from esegeta.model import find_unit_layers, held_still, switched_off, tap
 from esegeta.predict import LayerGrid, Units, blend_units
+from esegeta.predict.layer_outputs import read_windows
 from tests.builders import SHAPES, pointwise, predictor, unet, volume
 from tests.networks import Counting, Failing
 from tests.predict.averaged import averaging
@@ -92,6 +93,15 @@ def test_hooks_go_also_after_an_exception(ndim: int) -> None:
     with pytest.raises(Failing.BrokenError):
         blend_units(predictor(network, (4,) * ndim), volume(SHAPES[ndim]).batch, [Units("2", 0, 2)])
     assert not any(module._forward_hooks for module in network.modules())
+
+
+def test_layers_that_do_not_run_are_named() -> None:
+    network = pointwise(2)
+    network.idle = nn.Identity()
+    network.forward = lambda x: network[2](network[1](network[0](x)))
+    model, x = predictor(network, (4, 4)), torch.randn(1, 1, 4, 4)
+    with pytest.raises(LayerError, match="layers that do not run, or return no tensor: idle; name"):
+        read_windows(model, x, model.windows(x), ["1", "idle"])
 
 
 def test_activations_that_are_not_finite_are_refused(ndim: int) -> None:

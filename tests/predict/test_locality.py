@@ -8,11 +8,12 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._device import DeviceContext
 
 from esegeta.explain import Occlusion
 from esegeta.model import held_still, is_watched
 from esegeta.predict import LinearForm, Predictor, Term, WindowPlan, list_passes
-from esegeta.predict.locality import Reach, box_around, reach_of
+from esegeta.predict.locality import Reach, box_around, narrow_parts, reach_of
 from esegeta.targets import BoxRegion, VoxelTarget
 from tests.builders import convolution, labels, unet, volume
 from tests.networks import Smooth, Strided
@@ -110,6 +111,10 @@ def test_parts_give_the_gradient_and_value_of_whole_windows(
     assert WINDOWS[ndim] not in network.sizes
     assert relative_gap(parts.gradient, whole.gradient) < 1e-12
     assert float(parts.value) == pytest.approx(float(whole.value), rel=1e-12)
+    network.sizes.clear()
+    dense = model.pull_back(x, form.dense()[None])
+    assert WINDOWS[ndim] not in network.sizes
+    assert relative_gap(dense.gradient, whole.gradient) < 1e-12
     active = model.windows(x).touching(form.support())
     contributions = model.contributions(x, form, active)
     assert float(contributions.sum()) == pytest.approx(float(whole.value), rel=1e-12)
@@ -178,6 +183,47 @@ def test_parts_are_refused_where_whole_windows_matter(ndim: int, kind: str) -> N
     assert found_reach(network.eval(), size) is None
 
 
+class Rid(nn.Module):
+    """Makes numbers of what is none."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.nan_to_num()
+
+
+def test_where_layers_do_not_divide_the_window_it_is_taken_whole(ndim: int) -> None:
+    convolve, size = convolution(ndim)(1, 2, 3, padding=1), (16,) * ndim
+    pool = (nn.AdaptiveAvgPool2d if ndim == 2 else nn.AdaptiveAvgPool3d)(5)
+    assert found_reach(nn.Sequential(convolve, Rid()), size) is None
+    assert found_reach(nn.Sequential(convolve, pool, nn.Upsample(size)), size) is None
+
+
+def test_layers_finer_than_the_window_take_no_step(ndim: int) -> None:
+    finer, coarser = nn.Upsample(scale_factor=2), nn.AvgPool2d(2) if ndim == 2 else nn.AvgPool3d(2)
+    network = nn.Sequential(finer, convolution(ndim)(1, 2, 3, padding=1), coarser)
+    size = (12,) * ndim
+    assert found_reach(network, size) == Reach(size, (1,) * ndim, (1,) * ndim, (1,) * ndim)
+
+
+def test_a_reach_is_looked_for_once() -> None:
+    network = Seen(Smooth(2))
+    first = found_reach(network, (16, 12))
+    assert first is not None and network.sizes
+    network.sizes.clear()
+    assert found_reach(network, (16, 12)) == first
+    assert not network.sizes
+
+
+def test_a_window_without_wanted_outputs_is_no_part_of_one() -> None:
+    network, like = Smooth(2), torch.zeros(1, 1, 48, 40)
+    wanted = torch.zeros(2, 48, 40, dtype=torch.bool)
+    wanted[1, 20:22, 20:22] = True
+    with held_still(network), torch.no_grad():
+        parts = narrow_parts(network, network, like, {3: wanted[0], 5: wanted[1]}, 1000)
+    reach = found_reach(network, (48, 40))
+    assert reach is not None
+    assert parts == {5: reach.needed((slice(20, 22), slice(20, 22)))}
+
+
 def test_what_watches_a_network_sees_whole_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PROOF, 0)
     network = Seen(Smooth(2))
@@ -188,6 +234,8 @@ def test_what_watches_a_network_sees_whole_windows(monkeypatch: pytest.MonkeyPat
     model.pull_back(x, form)
     assert set(network.sizes) == {WINDOWS[2]}
     handle.remove()
+    with DeviceContext("cpu"):  # any mode that torch's functions go through
+        assert is_watched(network)
     assert not is_watched(network)
     half = replace(model, network=network.float(), precision="bf16")
     network.sizes.clear()

@@ -95,6 +95,14 @@ def test_prediction_and_gradient_are_those_of_a_slow_rewrite(
             torch.testing.assert_close(parts, value, rtol=1e-4, atol=1e-4)
 
 
+def test_windows_have_no_share_in_a_mean_of_probabilities() -> None:
+    networks = folds(2, 2)
+    model = averaging(networks, predictor(networks[0], (8, 8)), [], "probabilities")
+    x, slope = torch.randn(1, 1, 10, 9), torch.randn(1, 2, 10, 9)
+    with pytest.raises(ModelError, match=r"not a sum over windows; use inference\.average: logits"):
+        model.contributions(x, slope, active_windows(model.windows(x), slope))
+
+
 @pytest.mark.parametrize("average", ["logits", "probabilities"])
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_a_2d_network_is_mirrored_within_its_slices(axis: int, average: str) -> None:

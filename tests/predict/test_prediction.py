@@ -9,6 +9,7 @@ import torch
 
 from esegeta.errors import ModelError
 from esegeta.predict import Predictor, WindowPlan
+from esegeta.predict.prediction import Prediction
 from tests.builders import SHAPES, labels, linear, pointwise, predictor, unet, volume
 from tests.networks import Counting, Smooth, Wrapped
 from tests.oracles import monai_prediction, relative_gap
@@ -82,6 +83,17 @@ def test_of_several_outputs_the_first_counts(ndim: int, kind: type) -> None:
     assert torch.equal(predictor(Wrapped(network, kind), (8,) * ndim)(x), model(x))
 
 
+@pytest.mark.parametrize("form", ["contiguous", "channels_last"])
+def test_windows_are_laid_out_as_asked(ndim: int, form: str) -> None:
+    network, strides = unet(ndim, in_channels=2), set[int]()
+    network.register_forward_pre_hook(lambda _, given: strides.add(given[0].stride(1)))
+    model = predictor(network, (8,) * ndim)
+    x = torch.randn(1, 2, *SHAPES[ndim])
+    found = replace(model, memory_format=form)(x)
+    assert strides == ({1} if form == "channels_last" else {8**ndim})
+    torch.testing.assert_close(found, model(x), rtol=1e-4, atol=1e-5)
+
+
 def test_one_sigmoid_channel(ndim: int) -> None:
     network = unet(ndim, out_channels=1)
     model = predictor(network, (8,) * ndim, num_outputs=1, activation="sigmoid")
@@ -106,6 +118,20 @@ def test_predicting_over_a_mask_runs_only_what_it_needs(shape: tuple[int, ...]) 
     part = model.logits(x, over=mask)
     torch.testing.assert_close(part[..., mask], full[..., mask])
     assert network.windows == len(model.windows(x).touching(mask)) < all_windows
+
+
+def test_a_prediction_that_is_not_held_is_made_again_and_decided_once() -> None:
+    x = volume((17, 9)).batch
+    model = predictor(unet(2), (8, 8))
+    prediction = Prediction(replace(model, held_mb=0), x, "a")
+    parts = torch.zeros(1, 2, 17, 9)
+    for _ in range(2):
+        parts.fill_(torch.nan)
+        prediction.each_part(lambda logits, box: parts[(..., *box)].copy_(logits))
+        torch.testing.assert_close(parts, model.logits(x))
+        once = prediction.decided
+    assert prediction.decided is once
+    assert torch.equal(once.label_map(), model.logits(x)[0].argmax(dim=0))
 
 
 def test_a_call_without_a_need_for_gradients_keeps_no_graph(ndim: int) -> None:

@@ -55,6 +55,15 @@ def test_wrong_channels_are_no_window_error(ndim: int) -> None:
     assert not isinstance(caught.value, WindowError)
 
 
+def test_a_network_that_returns_no_tensor_is_refused(ndim: int) -> None:
+    class Words(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> str:
+            return "liver"
+
+    with pytest.raises(ModelError, match=r"fails on a window of .*: it returned no tensor"):
+        count_outputs(Words(), (8,) * ndim, 1)
+
+
 def test_a_network_that_changes_the_shape_is_refused(ndim: int) -> None:
     network = torch.nn.Upsample(scale_factor=2)
     with pytest.raises(ModelError, match="8x8"):

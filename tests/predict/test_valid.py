@@ -11,6 +11,7 @@ from torch import nn
 
 from esegeta.errors import ModelError, WindowError
 from esegeta.predict import Predictor, WindowPlan, active_windows, count_outputs, probe_output
+from esegeta.predict.coverage import layer_extents
 from esegeta.predict.probe import STEPS
 from tests.builders import labels, predictor
 from tests.networks import (
@@ -205,6 +206,12 @@ def test_layers_cover_what_their_stride_says(ndim: int) -> None:
     expected = {"enter": 12, "pool": 12, "deep": 8, "up": 8, "merge": 6, "head": 6}
     for name, covered in expected.items():
         assert coverage.layers[name] == (covered,) * ndim
+
+
+def test_layers_without_positions_of_their_own_cover_the_window() -> None:
+    shapes = {"middle": (6, 6), "half": (4, 4), "flat": (72,), "once": (2, 2)}
+    others = {"middle": (4, 4), "half": (3, 3), "flat": (32,)}
+    assert layer_extents((8, 8), (6, 6), shapes, others) == {"middle": (6, 6)}
 
 
 def test_a_network_that_only_rounds_its_window_is_still_refused(ndim: int) -> None:

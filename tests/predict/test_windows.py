@@ -9,7 +9,7 @@ import torch
 from monai.data.utils import dense_patch_slices
 
 from esegeta.errors import ConfigError
-from esegeta.predict import WindowPlan, Windows
+from esegeta.predict import Pass, WindowPlan, Windows
 from esegeta.predict.blend import coverage_of
 
 GRIDS = {
@@ -69,6 +69,18 @@ def test_normalised_importances_sum_to_one_at_each_voxel(grid: str, blend: str) 
     for box in windows.boxes:
         total[box] += weights / coverage[box]
     torch.testing.assert_close(total, torch.ones_like(total), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("flips", [(), (0,), (0, 1)])
+def test_a_part_of_a_window_lies_where_its_network_sees_it(flips: tuple[int, ...]) -> None:
+    windows = WindowPlan((8, 6), overlap=0.5, passes=(Pass(0, flips),)).lay((21, 17))
+    padded = torch.arange(21.0 * 17).reshape(1, 1, 21, 17)
+    part = (slice(1, 4), slice(2, 6))
+    for window, box in enumerate(windows.boxes):
+        seen = windows.cut(padded, [window], parts=[part])[0]
+        there = padded[0][(slice(None), *windows.box_of_part(window, part))]
+        assert torch.equal(windows.turned(seen, window), there)
+        assert windows.box_of_part(window, None) == box
 
 
 def test_gaussian_importance_is_the_gaussian(ndim: int) -> None:

@@ -8,6 +8,7 @@ import torch
 
 from esegeta.explain import Saliency
 from esegeta.score import DiceDrop
+from esegeta.score.removal.replacement import impute
 from esegeta.targets import Component, Scene, UnitTarget, VoxelTarget
 from tests.builders import SHAPES, labels, predictor, unet, volume
 from tests.oracles import monai_prediction
@@ -59,6 +60,26 @@ def test_equals_a_slow_rewrite(ndim: int, activation: str, over: str) -> None:
     assert judged.values["dice_drop_label"] == pytest.approx(expected, abs=1e-9)
     assert judged.curves[0].y[0] == 1
     assert judged.curves[1].y == pytest.approx(against)
+
+
+def test_parts_may_be_filled_in_from_their_neighbours() -> None:
+    model, image = centred(2, "softmax"), volume(SHAPES[2])
+    target = VoxelTarget("one").freeze(Scene(model, image))
+    attribution = Saliency().explain(model, image, target)
+    parts = BLOCKS.of(image).labels
+    order = part_order(attribution.data.abs().double().numpy(), parts.numpy())
+    found, shares = [], []
+    for step in range(3):
+        gone = torch.isin(parts, torch.tensor(order[: step * len(order) // 2]).to(parts))
+        filled = impute(image.data, gone, image.grid.spacing_mm, noise=0.01)
+        with torch.no_grad():
+            found.append((monai_prediction(model, filled[None]).argmax(dim=1) == 1)[0].numpy())
+        shares.append(float(gone.double().mean()))
+    own = target.mask.numpy()
+    others = found[0] & ~own
+    judged = DiceDrop(BLOCKS, "noisy_linear", 2).judge(attribution, context(model))
+    expected = 1 - trapezoid(shares, [dice(mask & ~others, own) for mask in found])
+    assert judged.values["dice_drop"] == pytest.approx(expected, abs=1e-9)
 
 
 def test_without_a_label_or_with_an_empty_one_the_value_says_why() -> None:

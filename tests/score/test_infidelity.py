@@ -14,6 +14,7 @@ from torch import Tensor
 from esegeta.errors import ConfigError, MapError
 from esegeta.explain import Attribution, InputXGradient, Saliency
 from esegeta.score import Infidelity, ScoreContext
+from esegeta.score.infidelity import random_boxes
 from esegeta.targets import FrozenTarget
 from esegeta.volume import Volume
 from tests.builders import SHAPES, linear, predictor, unet, volume
@@ -163,6 +164,19 @@ def test_a_map_of_zeros_is_refused() -> None:
     attribution = Saliency().explain(model, image, frozen(model, image))
     with pytest.raises(MapError, match="infidelity: the map is zero"):
         scores_of(replace(attribution, data=0 * attribution.data), model)
+
+
+def test_a_map_that_is_zero_wherever_boxes_lie_has_no_value() -> None:
+    model, image = predictor(linear(2, kernel=3), (8, 8)), volume((12, 10))
+    attribution = Saliency().explain(model, image, frozen(model, image))
+    reached = torch.zeros(image.data.shape, dtype=torch.bool)
+    for box in random_boxes(image.grid, 2.0, 3, seed=0):
+        reached[(slice(None), *box)] = True
+    elsewhere = replace(attribution, data=torch.where(reached, 0.0, attribution.data))
+    score = Infidelity(samples=3, perturbation="square", side_mm=2.0)
+    judged = score.judge(elsewhere, ScoreContext(model, Saliency()))
+    assert set(judged.reasons.values()) == {"the map is zero wherever the image was perturbed"}
+    assert judged.reasons.keys() == judged.values.keys()
 
 
 @pytest.mark.parametrize("bad", [{"samples": 1}, {"noise": 0.0}])

@@ -182,6 +182,26 @@ def test_running_statistics_are_the_mean_over_windows() -> None:
     assert float(norm.running_var) == pytest.approx(expected, rel=1e-5)
 
 
+def test_one_value_a_channel_has_no_statistics() -> None:
+    """A norm behind a global mean keeps the statistics that it is reset to."""
+
+    class Squeezed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(1, 2, 3, padding=1), nn.BatchNorm2d(2)
+            nn.init.constant_(self.norm.running_mean, 7.0)
+            self.eval()
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.conv(x)
+            return y + self.norm(y.mean(dim=(2, 3), keepdim=True))
+
+    weights = weights_of(Squeezed())
+    norm = weights.predictor_with(weights.layers).network.norm
+    assert norm.running_mean.tolist() == [0.0, 0.0]
+    assert norm.running_var.tolist() == [1.0, 1.0]
+
+
 class Tied(nn.Module):
     """One module that runs twice, and two modules that share a weight."""
 

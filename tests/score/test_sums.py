@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from esegeta.errors import ConfigError
 from esegeta.explain import (
+    DeepLiftShap,
     FeatureAblation,
     GradCam,
     InputXGradient,
@@ -17,7 +19,7 @@ from esegeta.explain import (
     LayerActivation,
     Saliency,
 )
-from esegeta.score import Completeness, Infidelity, ScoreContext, SensitivityN
+from esegeta.score import Completeness, Infidelity, Judgement, ScoreContext, SensitivityN
 from esegeta.score.infidelity import random_boxes
 from esegeta.score.sums import random_coalitions, subset_sizes
 from tests.builders import SHAPES, affine_of, linear, predictor, volume
@@ -177,6 +179,30 @@ def test_completeness_of_what_does_not_add_up_says_why() -> None:
     shares = InputXGradient().explain(model, flat, target)
     judged = Completeness("mean").judge(shares, context(model))
     assert "the same on the image and on the baseline" in judged.reasons["completeness"]
+
+
+def test_what_a_method_claims_of_several_baselines_is_taken_from_it() -> None:
+    model, slopes = scene_of_unet(2)
+    method = DeepLiftShap(baselines=("zero", "blur"))
+    shares = method.explain(model, slopes.volume, slopes.target)
+    claimed = shares.facts.completeness_relative
+    assert claimed
+    found = Completeness().score(shares, ScoreContext(model, method))["completeness"]
+    assert found == abs(claimed)
+
+
+def test_sets_that_change_nothing_have_no_correlation() -> None:
+    model, shape = predictor(linear(2, kernel=3), (4, 4)), (9, 8)
+    flat = volume(shape).with_data(torch.ones(1, *shape))
+    attribution = Saliency().explain(model, flat, frozen(model, flat))
+    judged = SensitivityN(BLOCKS, "mean", sizes=2, samples=3).judge(attribution, context(model))
+    assert "at every size the map or the target is the same" in judged.reasons["sensitivity_n"]
+    assert all(math.isnan(value) for value in judged.curves[0].y)
+
+
+def test_a_value_that_is_missing_must_say_why() -> None:
+    with pytest.raises(ValueError, match="b: NaN without a reason"):
+        Judgement({"a": 1.0, "b": math.nan, "c": math.nan}, {"c": "the map is zero"})
 
 
 @pytest.mark.parametrize("bad", [{"sizes": 0}, {"samples": 2}])

@@ -4,8 +4,17 @@ import pytest
 import torch
 
 from esegeta.errors import EmptyTargetError
-from esegeta.targets import DiceTarget, Everywhere, FrozenTarget, Target, VolumeTarget, VoxelTarget
+from esegeta.targets import (
+    DiceTarget,
+    Everywhere,
+    FrozenTarget,
+    Scene,
+    Target,
+    VolumeTarget,
+    VoxelTarget,
+)
 from tests.builders import scene
+from tests.oracles import with_coefficients
 from tests.targets.cases import logits_of, noise_logits, noise_scene
 
 A = VoxelTarget("one")
@@ -100,6 +109,26 @@ def test_coefficients_are_in_the_description() -> None:
     assert "2.5 * (sum of logit of one over predicted)" in text
     assert "(mean of logit of two over predicted) * (sum of probability of two" in text
     assert (-A).describe() == "- (sum of logit of one over predicted)"
+
+
+class Dense(Target):
+    """A target of one's own, linear with a coefficient for each logit."""
+
+    def freeze(self, at: Scene) -> FrozenTarget:
+        coefficients = torch.arange(at.logits.numel(), dtype=torch.float32)
+        return with_coefficients(A.freeze(at), coefficients.reshape(at.logits.shape[1:]))
+
+    def describe(self) -> str:
+        return "all logits"
+
+
+def test_a_sum_with_a_coefficient_for_each_logit_is_linear() -> None:
+    at = noise_scene(2)
+    dense = Dense().freeze(at).coefficients
+    found = (A - 2 * Dense()).freeze(at)
+    assert found.is_linear and isinstance(dense, torch.Tensor)
+    expected = A.freeze(at).cotangent(None).dense() - 2 * dense
+    torch.testing.assert_close(found.cotangent(None).dense(), expected)
 
 
 def test_units_of_a_sum_are_named_once() -> None:

@@ -66,6 +66,9 @@ def test_the_flipped_target_of_flipped_logits_is_the_target(
         if target.support is not None:
             assert torch.equal(flipped.support, target.support.flip(axis))
         assert flipped.label == target.label
+        assert (flipped.sums is None) == (target.sums is None)
+        if flipped.sums is not None:  # formed of the whole, as of slabs
+            torch.testing.assert_close(flipped.sums.value(mirrored), target.value(logits))
         again = flipped.flipped(axis)
         torch.testing.assert_close(again.value(logits), target.value(logits))
 

@@ -159,6 +159,13 @@ def test_frozen_masks_are_those_after_postprocessing_and_live_ones_are_not(ndim:
     assert torch.equal(frozen.scene.logits, at.logits)
 
 
+def test_what_postprocessing_leaves_as_it_is_was_not_removed_by_it() -> None:
+    at = specks(2)
+    at = replace(at, known_logits=torch.full_like(at.logits, -1.0))
+    with pytest.raises(EmptyTargetError, match="; the network predicts none there, or the region"):
+        VoxelTarget("whole").freeze(at)
+
+
 def test_a_label_is_found_by_its_integer_where_it_has_but_one() -> None:
     at = region_scene(2)
     assert torch.equal(

@@ -1,5 +1,6 @@
 """Soft Dice and soft volume: closed forms, slow rewrites and gradients."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from PIL import Image
 
 from esegeta.errors import DataError, EmptyTargetError, TargetError
+from esegeta.model import Labels
 from esegeta.targets import (
     BoxRegion,
     DiceTarget,
@@ -144,6 +146,12 @@ def test_a_picture_has_no_volume_in_ml(tmp_path: Path) -> None:
     target = VoxelTarget("two")
     with pytest.raises(DataError, match=r"min_volume_ml is in ml"):
         split_components(target, at, min_volume_ml=0.1)
+    steps = Labels.of({2: "two"}, "softmax", 3, postprocessing={"min_volume_ml": 0.1})
+    filtered = replace(at, predictor=replace(at.predictor, labels=steps))
+    with pytest.raises(DataError, match=r"postprocessing: min_volume_ml is in ml, but a picture"):
+        target.freeze(filtered)
+    with pytest.raises(DataError, match=r"postprocessing: min_volume_ml is in ml, but a picture"):
+        filtered.on_source("logits")
     parts = split_components(target, at)
     sizes = [part.facts["num_pixels"] for part in parts]
     assert sum(sizes) == int(at.labels.predicted(at.logits, "two").sum())

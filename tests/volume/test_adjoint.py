@@ -25,6 +25,7 @@ from esegeta.volume import (
     intensity_of,
     volume_from_tensor,
 )
+from esegeta.volume.carried import carry_path, carry_slope_bounds, carry_slopes
 from tests.builders import affine_of, predictor
 from tests.volume.files import noise
 from tests.volume.references import (
@@ -307,6 +308,17 @@ def test_on_any_affine(kind: str) -> None:
     x = noise((2, *SHAPE), 2).astype(np.float64)
     left, right = float((forward(x) * y.numpy()).sum()), float((carried.numpy() * x).sum())
     assert left == pytest.approx(right, rel=1e-10)
+
+
+def test_where_values_come_from_is_not_known_but_where_they_lie_is() -> None:
+    seen = Preprocess(transpose=(2, 0, 1))(volume(image()))
+    other = seen.with_data(seen.data + 1)
+    assert other.origin is None
+    signs = torch.randn(other.data.shape)
+    expected = signs.double().permute(0, 2, 3, 1)
+    assert torch.equal(carry_slopes(signs, other), expected)
+    assert torch.equal(carry_slope_bounds(signs, other), expected.abs())
+    assert carry_path(signs, signs, other) is None
 
 
 def test_a_gradient_of_another_shape_is_a_mistake() -> None:

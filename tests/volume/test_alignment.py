@@ -200,6 +200,26 @@ def test_axes_of_another_order_are_compared_as_they_lie() -> None:
     assert describe_difference(grid, other) == ("10x20x30 voxels", "10x20x31 voxels")
 
 
+def test_axes_that_point_nowhere_alike_are_said_as_they_are_stored() -> None:
+    grid, turned = grid_of_spacing((4, 5, 6), (1, 1, 1)), np.eye(4)
+    turned[:3, :3] = 2 / 3 - np.eye(3)  # each of its axes is most like two of the others
+    first, second = describe_difference(grid, Grid((4, 5, 6), turned))
+    assert first == "axes along (1, 0, 0), (0, 1, 0), (0, 0, 1)"
+    assert second.startswith("axes along (-0.333333, 0.666667, 0.666667), (0.666667, -0.333333, ")
+
+
+def test_small_differences_that_add_up_are_said_to() -> None:
+    grid = grid_of_spacing((201, 201, 201), (1, 1, 1))
+    affine = grid.affine.copy()
+    affine[0, 0] += 0.008 / 200  # 0.008 voxels at the far end, and as many at the near one
+    affine[0, 3] += 0.008
+    assert turn_onto(Grid(grid.shape, affine), grid) is None
+    first, second = describe_difference(grid, Grid(grid.shape, affine))
+    assert first == "201x201x201 voxels of 1x1x1 mm, origin (0, 0, 0) mm"
+    assert second.startswith("201x201x201 voxels of 1x1x1 mm, origin (0.008, 0, 0) mm, ")
+    assert second.endswith("differences that add up to more than a hundredth of a voxel")
+
+
 def test_two_grids_that_differ_never_read_the_same() -> None:
     grid = grid_of_spacing((200, 200, 200), (1, 1, 1))
     rng = np.random.default_rng(0)

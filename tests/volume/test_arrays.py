@@ -52,6 +52,15 @@ def test_the_spacing_may_be_told(tmp_path: Path) -> None:
     np.testing.assert_array_equal(volume.affine, np.diag([0.5, 1.5, 2.5, 1.0]))
 
 
+def test_two_lengths_make_a_plane_of_channels(tmp_path: Path) -> None:
+    array = noise((6, 5, 4))
+    np.savez(tmp_path / "a.npz", image=array)
+    case = Case("a", (tmp_path / "a.npz",), spacing_mm=(0.5, 1.5))
+    volume, _ = read_case(case, Preprocess(), Reading(4, 2))
+    np.testing.assert_array_equal(volume.data.numpy(), array.transpose(2, 0, 1))
+    np.testing.assert_array_equal(volume.affine, np.diag([0.5, 1.5, 1.0, 1.0]))
+
+
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no affine": ({"image": noise((6, 5, 4))}, "does not say how large its voxels are"),
     "several arrays": (

@@ -178,6 +178,21 @@ def test_sweep_removes_what_dead_writers_left_and_nothing_else(tmp_path: Path) -
     assert [path.exists() for path in kept] == [True, False, True]
 
 
+def test_a_sweep_goes_by_the_writer_that_a_name_tells(tmp_path: Path) -> None:
+    here, nobody = platform.node(), 2**22 + 1  # more than the numbers that Linux gives
+    dead, mine, other, notes = (
+        tmp_path / "deep" / f".tmp-{rest}"
+        for rest in (f"{here}-{nobody}-a", f"{here}-{os.getpid()}-a", f"else-{nobody}-a", "notes")
+    )
+    (tmp_path / "deep").mkdir()
+    for path in (dead, mine, other, notes):
+        path.touch()
+    sweep(tmp_path)
+    assert [path.exists() for path in (dead, mine, other, notes)] == [False, True, True, True]
+    sweep(tmp_path, {("else", nobody)})
+    assert [path.exists() for path in (mine, other, notes)] == [True, False, True]
+
+
 def test_a_full_disk_is_an_output_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="No space left"), atomic_path(tmp_path / "a.txt"):
         raise OSError(errno.ENOSPC, "No space left on device")

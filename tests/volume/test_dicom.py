@@ -134,6 +134,10 @@ def test_several_series_are_named_and_one_is_chosen(tmp_path: Path) -> None:
     for name, seed in ((f"{UID}.1", 0), ("arterial", 0), (f"{UID}.2", 1), ("venous", 1)):
         expected = voxels(seed=seed)[:, :, : 4 - seed]
         np.testing.assert_array_equal(load_volume(folder, series=name).data[0].numpy(), expected)
+    write_series(folder, itk_volume(voxels()), series="3", description="Arterial", names="efgh")
+    named_alike = rf'2 series are called "arterial": {UID}\.1 .*; {UID}\.3 .*name the right one by'
+    with pytest.raises(DataError, match=named_alike):
+        load_volume(folder, series="arterial")
     with pytest.raises(DataError, match=r'no series "arteriel"; .*did you mean "?arterial'):
         load_volume(folder, series="arteriel")
 
@@ -197,6 +201,33 @@ def torn(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:-3000])
 
 
+def no_position(folder: Path) -> None:
+    edit(write_series(folder, itk_volume(voxels()))[2], ImagePositionPatient=None)
+
+
+def skewed(folder: Path) -> None:
+    for path in write_series(folder, itk_volume(voxels(), OBLIQUE)):
+        edit(path, ImageOrientationPatient=[1, 0, 0, 0.6, 0, 0.8])
+
+
+def no_numbers(folder: Path) -> None:
+    for path in write_series(folder, itk_volume(voxels())):
+        content = path.read_bytes()
+        path.write_bytes(content.replace(rb"1\0\0\0\1\0", rb"1\0\0\0\x\0"))
+
+
+def pixel_sizes(folder: Path) -> None:
+    edit(write_series(folder, itk_volume(voxels()))[1], PixelSpacing=[1.5, 0.76])
+
+
+def colours(folder: Path) -> None:
+    paths = write_series(folder, itk_volume(voxels()))
+    pixels = np.zeros((*voxels().T.shape, 3), np.uint8)
+    image = sitk.GetImageFromArray(pixels, isVector=True)
+    image.CopyInformation(itk_volume(voxels()))
+    shutil.copy(write_series(folder.parent / "coloured", image)[2], paths[2])
+
+
 def no_dicom(folder: Path) -> None:
     folder.mkdir()
     (folder / "notes.txt").write_text("no image")
@@ -216,6 +247,11 @@ REFUSED = {
     tilted: r"are tilted by 12 degrees \(gantry tilt\)",
     uneven: r"not evenly spaced: 1\.7 to 3\.3 mm",
     shifted: r"shifted against each other by up to 2 mm",
+    no_position: r"1 of 4 slices do not say their position, .* such as IM0002\.dcm",
+    skewed: r"4 of 4 slices do not say .* by axes at right angles, such as IM0000\.dcm",
+    no_numbers: r"4 of 4 slices do not say their position, .* such as IM0000\.dcm",
+    pixel_sizes: r"slices with pixels of several sizes: .*0\.76x1\.5.* mm",
+    colours: "slices in colour mixed with grey ones; give the case `series:`",
     torn: r"IM0001\.dcm: cannot be read",
     no_dicom: r"the folder holds no DICOM image",
     other_content: r"x\.dcm: cannot be read",
@@ -243,6 +279,15 @@ def test_a_volume_in_one_file(tmp_path: Path) -> None:
         for index in ((0, 0, 0), (5, 4, 3)):
             left, back, up = image.TransformIndexToPhysicalPoint(index)
             np.testing.assert_allclose(volume.grid.to_mm(index), (-left, -back, up), atol=1e-5)
+
+
+def test_a_slice_that_does_not_say_its_class_is_an_image(tmp_path: Path) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    path = write_series(tmp_path / "scan", itk_volume(voxels()))[1]
+    content = pydicom.dcmread(path)
+    del content.file_meta.MediaStorageSOPClassUID
+    content.save_as(path, enforce_file_format=False)
+    np.testing.assert_array_equal(load_volume(tmp_path / "scan").data[0].numpy(), voxels())
 
 
 def test_what_is_no_image_is_passed_over(tmp_path: Path) -> None:

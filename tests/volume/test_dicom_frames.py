@@ -82,6 +82,53 @@ def test_a_frame_twice_and_a_frame_missing(tmp_path: Path) -> None:
         load_volume(tmp_path / "b.dcm")
 
 
+def silent(each: Any) -> None:
+    del each[2].PlanePositionSequence
+
+
+def skewed(each: Any) -> None:
+    for frame in each:
+        turn = pydicom.Dataset()
+        turn.ImageOrientationPatient = [1, 0, 0, 0.6, 0.8, 0]
+        frame.PlaneOrientationSequence = pydicom.Sequence([turn])
+
+
+REFUSED = {
+    silent: r"a\.dcm: frame 2 does not say its position",
+    skewed: r"a\.dcm: its rows and columns are not at right angles",
+}
+
+
+@pytest.mark.parametrize("edit", REFUSED, ids=lambda edit: edit.__name__)
+def test_a_frame_that_lies_nowhere_is_refused(edit: Any, tmp_path: Path) -> None:
+    content = framed(tmp_path / "a.dcm", grey())
+    edit(content.PerFrameFunctionalGroupsSequence)
+    content.save_as(tmp_path / "a.dcm")
+    with pytest.raises(DataError, match=REFUSED[edit]):
+        load_volume(tmp_path / "a.dcm")
+
+
+def test_several_files_of_frames_are_not_one_series(tmp_path: Path) -> None:
+    framed(tmp_path / "a.dcm", grey())
+    (tmp_path / "b.dcm").write_bytes((tmp_path / "a.dcm").read_bytes())
+    with pytest.raises(DataError, match=r"2 files of several frames in one series: a\.dcm, b\.dcm"):
+        load_volume(tmp_path)
+
+
+@pytest.mark.parametrize("what", ["no groups", "no pydicom"])
+def test_frames_of_a_secondary_capture_lie_as_they_are_stored(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_frames(tmp_path / "a.dcm", itk_volume(grey()))
+    if what == "no groups":
+        content = pydicom.dcmread(tmp_path / "a.dcm")
+        del content.PerFrameFunctionalGroupsSequence
+        content.save_as(tmp_path / "a.dcm")
+    else:
+        monkeypatch.setitem(__import__("sys").modules, "pydicom", None)
+    np.testing.assert_array_equal(load_volume(tmp_path / "a.dcm").data[0].numpy(), grey())
+
+
 def test_frames_in_time_are_no_volume(tmp_path: Path) -> None:
     content = framed(tmp_path / "a.dcm", grey())
     del content.PerFrameFunctionalGroupsSequence

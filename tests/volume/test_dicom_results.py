@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -184,9 +185,16 @@ def test_labels_that_overlap_are_whole_and_none_is_a_label_too(tmp_path: Path) -
     assert not empty.pixel_array.any()
 
 
-def test_frames_of_one_file_are_referred_to_in_their_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize("said", ["once", "of each frame"])
+def test_frames_of_one_file_are_referred_to_in_their_order(said: str, tmp_path: Path) -> None:
     framed(tmp_path / "a.dcm", grey(), (2, 0, 3, 1))
     content = pydicom.dcmread(tmp_path / "a.dcm")
+    if said == "of each frame":
+        (shared,) = content.SharedFunctionalGroupsSequence
+        for name in ("PlaneOrientationSequence", "PixelMeasuresSequence"):
+            for frame in content.PerFrameFunctionalGroupsSequence:
+                frame[name] = shared[name]
+            del shared[name]
     content.StudyInstanceUID, content.FrameOfReferenceUID = "1.2.5", "1.2.6"
     content.save_as(tmp_path / "a.dcm")
     volume = load_volume(tmp_path / "a.dcm")
@@ -266,6 +274,13 @@ def test_maps_and_segments_beside_the_slices_are_passed_over(tmp_path: Path) -> 
     np.testing.assert_array_equal(load_volume(tmp_path / "scan").data[0].numpy(), voxels())
 
 
+def test_a_result_on_another_grid_is_a_mistake(tmp_path: Path) -> None:
+    volume = scan(tmp_path / "scan")
+    with pytest.raises(DataError, match=r"a result of shape \(4, 5, 6\) for a grid of \(6, 5, 4\)"):
+        write_dicom_map(tmp_path / "m.dcm", drawn((4, 5, 6)), volume.source, NOTE)
+    assert not (tmp_path / "m.dcm").exists()
+
+
 def test_what_cannot_be_referred_to_is_refused(tmp_path: Path, monkeypatch: Any) -> None:
     scan(tmp_path / "scan")
     require_dicom_output(tmp_path / "scan")
@@ -275,6 +290,13 @@ def test_what_cannot_be_referred_to_is_refused(tmp_path: Path, monkeypatch: Any)
     content.save_as(path)
     with pytest.raises(DataError, match=r"IM0000\.dcm: has no StudyInstanceUID"):
         require_dicom_output(path)
+    content.StudyInstanceUID = "1.2.3"
+    del content.ImagePositionPatient
+    content.save_as(path)
+    with pytest.raises(DataError, match=r"IM0000\.dcm does not say the position of its frames"):
+        require_dicom_output(tmp_path / "scan")
+    shutil.rmtree(tmp_path / "scan")
+    scan(tmp_path / "scan")
     sitk.WriteImage(itk_volume(voxels()), str(tmp_path / "a.nrrd"))
     with pytest.raises(DataError, match=r"a\.nrrd: is not a DICOM series"):
         require_dicom_output(tmp_path / "a.nrrd")

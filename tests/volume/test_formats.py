@@ -82,6 +82,14 @@ def test_analyze_has_no_sides_and_is_refused_by_name(kind: type, tmp_path: Path)
         read(tmp_path / "a.hdr")
 
 
+def test_surfaces_in_a_nifti_file_are_refused_by_name(tmp_path: Path) -> None:
+    brain = nib.cifti2.BrainModelAxis.from_mask(np.ones((2, 2, 2), bool), affine=np.eye(4))
+    axes = nib.cifti2.SeriesAxis(0, 1, 2), brain
+    nib.save(nib.Cifti2Image(np.zeros((2, 8), np.float32), axes), tmp_path / "a.dtseries.nii")
+    with pytest.raises(DataError, match=r"a\.dtseries\.nii: a Cifti2Image, not NIfTI; convert it"):
+        read(tmp_path / "a.dtseries.nii")
+
+
 @pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
 @pytest.mark.parametrize("byteorder", ["<", ">"])
 def test_gzip_called_nii_and_plain_called_nii_gz_are_read(

@@ -1,5 +1,6 @@
 """Steps for some channels, in an order, before or after resampling; and how they are written."""
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -171,6 +172,12 @@ def test_what_is_unknown_is_refused_with_the_nearest(written: Any, message: str)
         step_of(written)
 
 
+def test_what_is_no_step_at_all() -> None:
+    as_installed = inspect.unwrap(step_of)  # without the type checks of tests
+    with pytest.raises(ConfigError, match="intensity: 5 is not a step; such as zscore"):
+        as_installed(5)
+
+
 @pytest.mark.parametrize(
     ("channel", "message"),
     [
@@ -182,6 +189,29 @@ def test_what_is_unknown_is_refused_with_the_nearest(written: Any, message: str)
 def test_an_unknown_channel(channel: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         preprocessed([{"zscore": True, "channels": [channel]}], image())
+
+
+SPANS: list[tuple[list[Any], tuple[float, float] | None]] = [
+    ([], None),
+    ([{"window": [-250, 400]}], (0, 1)),
+    ([{"clip": [-5, 3]}], (-5, 3)),
+    ([{"clip": [-5, float("inf")]}], None),
+    ([{"clip": [-5, 3]}, {"clip": [-9, 2]}], (-5, 2)),
+    ([{"clip": [0, np.e - 1]}, "log"], (0, 1)),
+    (["log"], None),
+    ([{"clip": [-1, 3]}, "log"], None),
+    ([{"ct": {"clip": [-20, 40], "mean": 10, "std": 5}}], (-6, 6)),
+    ([{"ct": {"clip": [-20, float("inf")], "mean": 10, "std": 5}}], None),
+]
+
+
+@pytest.mark.parametrize(("steps", "span"), SPANS, ids=str)
+def test_bounds_that_steps_set_are_those_that_the_image_is_drawn_between(
+    steps: list[Any], span: tuple[float, float] | None
+) -> None:
+    data = torch.rand(1, 3, 4) * 2
+    (found,) = Preprocess(intensity=intensity_of(steps))(volume_from_tensor(data)).spans
+    assert found == (span if span is None else pytest.approx(span))
 
 
 def test_a_refusal_names_the_channel_and_the_step() -> None:

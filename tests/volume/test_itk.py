@@ -137,6 +137,18 @@ def test_vectors_and_a_fourth_axis_are_channels(suffix: str, tmp_path: Path) -> 
         np.testing.assert_allclose(volume.grid.spacing_mm, (0.7, 1.9, 3.1))
 
 
+def test_vectors_at_one_point_in_time_are_channels_and_at_several_no_image(tmp_path: Path) -> None:
+    array = noise((6, 5, 4, 1, 2))
+    for times in (1, 2):
+        stored = np.repeat(array, times, axis=3).transpose(3, 2, 1, 0, 4)
+        image = sitk.GetImageFromArray(stored, isVector=True)
+        sitk.WriteImage(image, str(tmp_path / f"{times}.nrrd"))
+    volume = read(tmp_path / "1.nrrd", num_channels=2)
+    np.testing.assert_array_equal(volume.data.numpy(), array[..., 0, :].transpose(3, 0, 1, 2))
+    with pytest.raises(DataError, match=r"an array of shape \(6, 5, 4, 2, 2\) is not an image"):
+        read(tmp_path / "2.nrrd", num_channels=2)
+
+
 def test_the_axis_of_channels_may_be_another(tmp_path: Path) -> None:
     array = noise((3, 6, 5, 4))
     image = sitk.GetImageFromArray(array.T, isVector=False)
@@ -157,6 +169,18 @@ def test_two_axes_make_a_plane(tmp_path: Path) -> None:
     assert not volume.source.is_picture
     np.testing.assert_array_equal(volume.data[0].numpy(), array)
     np.testing.assert_allclose(volume.grid.to_mm((1, 0)), (-13.2, 40.0, 0))
+
+
+def test_a_program_without_a_place_for_errors_reads_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = noise((6, 5, 4))
+    written(tmp_path / "a.nrrd", array)
+    (tmp_path / "b.nrrd").write_bytes((tmp_path / "a.nrrd").read_bytes()[:-60])
+    monkeypatch.setattr("sys.stderr", None)  # as in a program without a console
+    np.testing.assert_array_equal(load_volume(tmp_path / "a.nrrd").data[0].numpy(), array)
+    with pytest.raises(DataError, match=r"b\.nrrd: cannot be read: "):
+        load_volume(tmp_path / "b.nrrd")
 
 
 @pytest.mark.parametrize("suffix", [".nrrd", ".mha", ".mhd", ".nhdr"])

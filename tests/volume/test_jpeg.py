@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from esegeta.errors import DataError
+from esegeta.volume.jpeg import is_whole
 from esegeta.volume.picture import read_picture
 
 END = b"\xff\xd9"
@@ -47,3 +48,43 @@ def test_what_stands_behind_the_pixels_does_no_harm(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(jpeg(True) + b"more" * 30)
     read_picture(path, "yx")
+
+
+def test_an_end_mark_within_a_comment_ends_no_picture(tmp_path: Path) -> None:
+    content = jpeg(True, progressive=True)
+    comment = b"\xff\xfe\0\x04" + END
+    cut = content[:2] + comment + content[2 : content.find(b"\xff\xda") + 60]
+    cut = cut[: cut.rfind(b"\xff\xda") + 30].rstrip(b"\xff")
+    assert not is_whole(cut, decode=lambda some: np.zeros(1))
+
+
+def test_markers_may_be_preceded_by_any_number_of_fill_bytes(tmp_path: Path) -> None:
+    content, path = jpeg(False), tmp_path / "a.jpg"
+    path.write_bytes(content)
+    expected = read_picture(path, "yx")
+    path.write_bytes(content[:2] + b"\xff\xff\xff" + content[2:])
+    np.testing.assert_array_equal(read_picture(path, "yx"), expected)
+
+
+def of_frame(content: bytes, **changes: int) -> bytes:
+    """Change what a baseline JPEG's frame says: bits of its samples, and their number."""
+    place, changed = content.find(b"\xff\xc0"), bytearray(content)
+    for name, value in changes.items():
+        changed[place + {"bits": 4, "samples": 9}[name]] = value
+    return bytes(changed)
+
+
+REFUSED = {
+    "bits": (lambda content: of_frame(content, bits=12), "a JPEG of 3 samples of 12 bits"),
+    "samples": (lambda content: of_frame(content, samples=2), "a JPEG of 2 samples of 8 bits"),
+    "no marker": (lambda content: content[:20] + b"\0\0" + content[20:], "damaged"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_header_that_no_program_would_write_is_refused(what: str, tmp_path: Path) -> None:
+    change, message = REFUSED[what]
+    path = tmp_path / "a.jpg"
+    path.write_bytes(change(jpeg(False)))
+    with pytest.raises(DataError, match=message):
+        read_picture(path, "yx")

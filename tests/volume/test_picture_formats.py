@@ -194,6 +194,10 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "print.tif": (lambda p: tiff(p, np.dstack([RGB, GREY]), t262=5), "not RGB"),
     "alpha.tif": (lambda p: tiff(p, np.dstack([RGB, GREY]), t338=2), "transparent"),
     "grey and more.tif": (lambda p: tiff(p, np.dstack([RGB, RGB]), t262=1), "6 samples per pixel"),
+    "grey and alpha of 16 bits.tif": (
+        lambda p: tiff(p, np.dstack([GREY, OPAQUE]).astype(np.uint16), t338=2),
+        r"2 samples per pixel of 16 bits \(uint16\), in a layout that is not supported",
+    ),
     "doubles.tif": (lambda p: tiff(p, GREY / 7.0), "floating point of 64 bits"),
     "halves.tif": (lambda p: tiff(p, GREY.astype(np.float16)), "floating point of 16 bits"),
     "text.tif": (lambda p: p.write_bytes(b"no picture") and p, "not a PNG, JPEG or TIFF"),

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from esegeta.volume import Case, Preprocess, Reading, load_volume, read_case
+from esegeta.errors import DataError
+from esegeta.volume import Case, Layout, Preprocess, Reading, check_case, load_volume, read_case
 from esegeta.volume.files import read_header
 from tests.builders import SHAPES, affine_of
 from tests.volume.files import noise, read, save_nifti
@@ -71,6 +72,13 @@ def test_a_trailing_axis_of_one_is_no_channel_axis(tmp_path: Path) -> None:
     array = noise((5, 6, 7, 1))
     volume = read(save_nifti(tmp_path / "a.nii.gz", array))
     np.testing.assert_array_equal(volume.data[0].numpy(), array[..., 0])
+
+
+def test_a_channels_axis_beyond_the_last_is_refused(tmp_path: Path) -> None:
+    path = save_nifti(tmp_path / "a.nii", noise((6, 5, 4)))
+    reading = Reading(4, 2, layout=Layout(channels_axis=3))
+    with pytest.raises(DataError, match="channels_axis is 3, but its axes are 0 to 2"):
+        check_case(Case("a", (path,)), reading)
 
 
 def test_stored_integers_are_scaled_as_the_header_says(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from esegeta.volume import (
     Reading,
     Volume,
     check_case,
+    load_volume,
     read_case,
     volume_from_tensor,
 )
@@ -102,6 +103,16 @@ def test_nan_names_the_file_of_its_channel(tmp_path: Path) -> None:
     paths = [image_at(tmp_path, "t1.nii.gz"), save_nifti(tmp_path / "t2.nii.gz", array)]
     with pytest.raises(DataError, match=r"t2\.nii\.gz: 1 voxels.*of channel 1"):
         read(paths, num_channels=2)
+
+
+@pytest.mark.parametrize("rule", ["minmax", "zscore"])
+def test_a_range_that_float32_cannot_hold_is_refused(rule: str, tmp_path: Path) -> None:
+    values = np.linspace(-3e38, 3e38, 24).astype(np.float32).reshape(2, 3, 4)
+    path = save_nifti(tmp_path / "a.nii", values)
+    with pytest.raises(
+        DataError, match=r"a: \d+ voxels are NaN or Inf after preprocessing; choose"
+    ):
+        load_volume(path, intensity=rule)
 
 
 @pytest.mark.parametrize("other", ["shape", "affine"])

@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 
 from esegeta.errors import DataError, GridError
-from esegeta.volume import Case, Preprocess, Reading, check_case, read_case
+from esegeta.volume import Case, Preprocess, Reading, check_case, read_case, write_segments
 from esegeta.volume.grid import Grid
 from esegeta.volume.segmentation import embed, place_in
 from tests.builders import rotation
@@ -145,6 +145,22 @@ def test_a_segmentation_is_no_image_and_needs_highdicom(
     monkeypatch.setitem(__import__("sys").modules, "highdicom", None)
     with pytest.raises(DataError, match=r"only highdicom reads; pip install 'esegeta\[dicom\]'"):
         check_case(case, Reading(1, 3))
+
+
+def test_what_lies_between_voxels_of_the_image_is_no_part_of_it() -> None:
+    onto = Grid((6, 5, 4), np.eye(4))
+    coarse = Grid((3, 2, 2), np.diag([2.0, 2.0, 2.0, 1.0]))
+    plane = Grid((6, 5), np.eye(4))
+    assert place_in(coarse, onto) is None
+    assert place_in(onto, plane) is None
+    with pytest.raises(ValueError, match=r"3x2x2 voxels of 2x2x2 mm.* is not a part of 6x5x4 vox"):
+        embed(np.ones((3, 2, 2)), coarse, onto)
+
+
+def test_planes_are_written_as_label_maps_not_as_segments(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds volumes, but the grid has 2 axes; write the label"):
+        write_segments(tmp_path / "a.seg.nrrd", [], Grid((6, 5), np.eye(4)))
+    assert not (tmp_path / "a.seg.nrrd").exists()
 
 
 def test_embedding_by_turns_and_shifts() -> None:

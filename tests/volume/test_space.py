@@ -1,5 +1,6 @@
 """Changes of grid: boxes as MONAI and nnU-Net cut them, orders of axes, routes of volumes."""
 
+import inspect
 from itertools import permutations, product
 
 import numpy as np
@@ -216,6 +217,7 @@ def test_a_chain_with_a_crop_has_no_route_of_its_own() -> None:
         CHAINS["crop"].route(volume(head()).grid)
 
 
+as_installed = inspect.unwrap(crop_of)  # without the type checks of tests
 REFUSED = {
     "size": (lambda: CropOrPad((4, 0)), r"crop_or_pad: \[4, 0\] must be lengths of 1 or more"),
     "no size": (lambda: CropOrPad(()), "must be lengths of 1 or more"),
@@ -230,6 +232,8 @@ REFUSED = {
     "word": (lambda: crop_of("foregound"), 'crop: "foregound".*did you mean "foreground"'),
     "key": (lambda: crop_of({"abov": 1}), 'crop: unknown key "abov"; did you mean "above"'),
     "pad key": (lambda: crop_or_pad_of({"siz": (1, 2)}), 'unknown key "siz"; did you mean "size"'),
+    "no block": (lambda: as_installed(3), "crop: 3 is not a block of above, margin, when"),
+    "lengths": (lambda: crop_or_pad_of(range(4, 6)), r"range\(4, 6\) is not a list of lengths"),
     "sizeless": (lambda: crop_or_pad_of({"value": 1}), "crop_or_pad: size is missing"),
 }
 

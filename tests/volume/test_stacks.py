@@ -81,6 +81,28 @@ def test_ome_says_how_large_voxels_are(tmp_path: Path) -> None:
     np.testing.assert_allclose(volume.grid.spacing_mm, [5e-4, 2.5e-4, 2e-3])
 
 
+def test_a_length_that_ome_leaves_out_may_be_told(tmp_path: Path) -> None:
+    text = OME.format(c=1).replace("PhysicalSizeZ=", "Other=")
+    path = stack(tmp_path / "a.tif", pages(), text)
+    with pytest.raises(DataError, match="does not say how large its voxels are"):
+        load_volume(path)
+    assert load_volume(path, file_spacing_mm=(1, 2, 3)).grid.spacing_mm == (1, 2, 3)
+
+
+def test_large_whole_numbers_are_exact(tmp_path: Path) -> None:
+    array = pages(np.uint32) * np.uint32(1 << 24)  # of which Pillow makes signed numbers
+    sitk.WriteImage(sitk.GetImageFromArray(array), str(tmp_path / "a.tif"))
+    volume = load_volume(tmp_path / "a.tif", file_spacing_mm=(1, 1, 1))
+    np.testing.assert_array_equal(volume.data[0].numpy(), array.transpose(2, 1, 0))
+
+
+def stack_in(path: Path, mode: str) -> Path:
+    """Write the pages in another of Pillow's modes."""
+    first, *rest = [Image.fromarray(page).convert(mode) for page in pages()]
+    first.save(path, save_all=True, append_images=rest)
+    return path
+
+
 def torn(path: Path) -> Path:
     array = pages(shape=(4, 200, 300))
     content = stack(path, array).read_bytes()
@@ -113,6 +135,14 @@ REFUSED = {
         None,
         "2 points in time|channels",
     ),
+    "colours of channels": (
+        lambda p: stack(p, pages(shape=(*SHAPE, 3)), "ImageJ=1.54f\nimages=4\nchannels=2\n"),
+        (1, 1, 1),
+        "channels whose pages are in colour",
+    ),
+    "palette": (lambda p: stack_in(p, "P"), (1, 1, 1), "4 pages with a palette"),
+    "alpha": (lambda p: stack_in(p, "LA"), (1, 1, 1), "4 pages with an alpha channel"),
+    "bits": (lambda p: stack_in(p, "1"), (1, 1, 1), "4 pages with one bit per pixel"),
     "unlike pages": (unlike, (1, 1, 1), "its pages differ in size"),
     "torn": (torn, (1, 1, 1), "damaged"),
 }

@@ -1,11 +1,13 @@
 """Images that are torn or not finite are refused before a run, whatever their format."""
 
+import gzip
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from PIL import Image
 
 from esegeta.errors import DataError
 from esegeta.volume import Case, Reading, check_whole
@@ -42,6 +44,26 @@ def test_an_image_that_was_cut(name: str, dtype: type, tmp_path: Path) -> None:
     body.write_bytes(body.read_bytes()[:-20])
     with pytest.raises(DataError, match=str(tmp_path)):
         check_whole(case, READING, most_bytes=1 << 20)
+
+
+def test_a_gzip_file_of_fewer_voxels_than_promised(tmp_path: Path) -> None:
+    body = written(tmp_path, "a.nii", np.arange(120).reshape(SHAPE).astype(np.int16))
+    (tmp_path / "b.nii.gz").write_bytes(gzip.compress(body.read_bytes()[:-20]))
+    with pytest.raises(DataError, match=r"b\.nii\.gz: .*it unpacks to 572 of 592 bytes"):
+        check_whole(Case("b", (tmp_path / "b.nii.gz",)), READING, most_bytes=1 << 20)
+
+
+def test_a_large_picture_is_not_read_before_its_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(np.zeros((40, 60), np.uint8)).save(tmp_path / "a.jpg")
+    content = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(content[:-6] + content[-2:])
+    case = Case("a", (tmp_path / "a.jpg",))
+    with pytest.raises(DataError, match="damaged"):
+        check_whole(case, Reading(1, 2), most_bytes=1 << 20)
+    monkeypatch.setattr("esegeta.volume.files.SMALL_PICTURE", 100)
+    check_whole(case, Reading(1, 2), most_bytes=1 << 20)
 
 
 @pytest.mark.parametrize("name", ["a.nii.gz", "a.nrrd", "a.mha", "a.npz"])

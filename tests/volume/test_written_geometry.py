@@ -9,6 +9,9 @@ import SimpleITK as sitk
 import torch
 
 from esegeta.volume import Preprocess, volume_from_tensor, write_label_map, write_map
+from esegeta.volume.grid import Grid
+from esegeta.volume.nifti import write_nifti
+from esegeta.volume.volume import Source
 from tests.builders import SHAPES, affine_of
 from tests.volume.files import array_of, geometry_bytes, header_of, noise, read, save_nifti
 
@@ -51,6 +54,13 @@ def test_written_geometry_is_the_sources_byte_for_byte(
     assert geometry_bytes(tmp_path / "map.nii.gz") == expected
     assert geometry_bytes(tmp_path / "labels.nii") == expected
     np.testing.assert_array_equal(array_of(tmp_path / "map.nii.gz"), array_of(path))
+
+
+def test_a_map_on_another_grid_is_a_mistake(tmp_path: Path) -> None:
+    source = Source(Grid((6, 5, 4), affine_of("oblique")))
+    with pytest.raises(ValueError, match=r"map of shape \(4, 5, 6\) for a grid of \(6, 5, 4\)"):
+        write_nifti(tmp_path / "map.nii.gz", noise((4, 5, 6)), source, intent="estimate")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES)

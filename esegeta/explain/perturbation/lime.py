@@ -148,7 +148,8 @@ def fit_linear(
     z, v, w = (np.asarray(tensor, dtype=np.float64) for tensor in (coalitions, values, weights))
     mean = np.average(v, weights=w)
     variance = float(np.average((v - mean) ** 2, weights=w))
-    if variance == 0:  # nothing to explain, and nothing that the penalty could be scaled by
+    # Nothing to explain, or nothing that the penalty could be scaled by; the mean is rounded.
+    if variance == 0 or v.min() == v.max():
         return LinearFit(torch.zeros(z.shape[1], dtype=torch.float64), float(mean), 0.0)
     scale = math.sqrt(variance)
     model = (

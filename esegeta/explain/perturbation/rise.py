@@ -196,6 +196,12 @@ def _weigh(
         return mask_of_seen[None].float(), None
     box = _bounding_box(mask_of_seen)
     sides = tuple(part.stop - part.start for part in box)
+
+    def placed(part: Tensor) -> Image:
+        whole: Any = torch.zeros(windows.shape, device=values.device)
+        whole[box] = part
+        return torch.where(mask_of_seen, whole, torch.zeros_like(whole))[None]
+
     mean = torch.zeros(sides, device=values.device)
     # Moments of c = m - p, not of m: less is lost when the squares of means are taken off.
     centre, first, second = torch.zeros((3, *(sides if method.spread else ())), device=mean.device)
@@ -208,11 +214,6 @@ def _weigh(
             centre.add_(mask, alpha=1 / len(masks))
             first.add_(mask, alpha=weight)
             second.addcmul_(mask, mask, value=weight)
-
-    def placed(part: Tensor) -> Image:
-        whole: Any = torch.zeros(windows.shape, device=values.device)
-        whole[box] = part
-        return torch.where(mask_of_seen, whole, torch.zeros_like(whole))[None]
 
     if not method.spread:
         return placed(mean), None

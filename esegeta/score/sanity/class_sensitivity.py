@@ -112,11 +112,11 @@ def rivals_of(target: FrozenTarget, count: int) -> list[str]:
     assert target.label is not None
     own = labels.name(target.label)
     others = [name for name in labels.named if name != own]
+
+    def own_logits(logits: Logits) -> Tensor:
+        return torch.stack([labels.logit_of(logits, name)[0] for name in others])
+
     if len(others) > count:
-
-        def own_logits(logits: Logits) -> Tensor:
-            return torch.stack([labels.logit_of(logits, name)[0] for name in others])
-
         found = mean_over(target.scene.prediction, target.mask, own_logits)
         means = dict(zip(others, found.tolist(), strict=True))
         others = sorted(others, key=lambda name: -means[name])[:count]

@@ -47,6 +47,21 @@ def test_equals_a_dense_solve(ndim: int, share: float) -> None:
     assert torch.equal(found[:, ~removed], x[:, ~removed])
 
 
+def test_where_iterations_end_early_a_hole_is_filled_as_well_as_they_could(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x, removed = torch.randn(1, *SHAPES[2]), torch.rand(SHAPES[2]) < 0.6
+    expected = dense_solve(x[0].double().numpy(), removed.numpy(), SPACINGS[2])
+    gaps = []
+    for most in (0, 2, 4, 300):
+        monkeypatch.setattr("esegeta.score.removal.replacement.MAX_ITERATIONS", most)
+        found = impute(x, removed, SPACINGS[2], tolerance=1e-6)
+        gaps.append(float(np.abs(found[0].numpy() - expected).max()))
+        assert torch.equal(found[:, ~removed], x[:, ~removed])
+    assert gaps == sorted(gaps, reverse=True)
+    assert gaps[0] > 10 * gaps[2] > 100 * gaps[3]
+
+
 def test_a_ramp_fills_its_own_holes(ndim: int) -> None:
     """A linear image is everywhere the mean of its neighbours, also over a wide hole."""
     lengths = (16,) * ndim
