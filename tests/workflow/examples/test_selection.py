@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from tests.experiments import Lab, esegeta, read_json
+from tests.experiments import Lab, esegeta, noise, read_json
 from tests.workflow.examples.labs import examples_lab, failures, image_of, set_case, table
 
 
@@ -88,3 +88,19 @@ def test_images_in_two_dimensions_are_their_own_pictures(tmp_path: Path) -> None
     np.testing.assert_allclose(items["centre_mm"][1, :2], centre, rtol=1e-6)
     assert items["masks"][0].all()
     assert items["voxels"].tolist()[:2] == [12 * 11, (image > 0).sum()]
+
+
+@pytest.mark.parametrize(("axis", "sides"), [(0, (10, 15)), (1, (10, 40)), (2, (10, 24))])
+def test_a_scan_of_one_slice_is_shown_as_that_slice(
+    axis: int, sides: tuple[int, int], tmp_path: Path
+) -> None:
+    """Voxels of 0.7, 1.9 and 3.1 mm: nine of them are shown as wide as they are."""
+    lab = examples_lab(tmp_path, cases=2, ndim=2)
+    lab.keys["inference"]["slice_axis"] = axis
+    for place in range(2):
+        image = np.expand_dims(noise((10, 9), seed=place), axis)
+        set_case(lab, place, image, image > 0.2)
+    assert esegeta("examples", lab.write(), "-q").exit_code == 0
+    items = load_file(lab.root / "examples" / "units" / "a_items.safetensors")
+    assert items["pictures"].shape[1:] == sides
+    assert items["masks"][0].all()
