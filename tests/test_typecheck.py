@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import CodeType
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from esegeta.axes import Image
 from esegeta.predict import WindowPlan
+from esegeta.workflow.retrain import plan
 from tests.typecheck import checked, names_a_shape, typed
 
 
@@ -121,3 +124,11 @@ def test_the_package_is_checked() -> None:
 def test_shapes_are_found_wherever_they_stand(hint: Any) -> None:
     assert names_a_shape(hint)
     assert not names_a_shape(Callable[[Tensor], dict[str, Any]])
+
+
+def test_a_checker_is_on_the_line_of_its_function() -> None:
+    """An inner function is reached from the line before it, not from another end of the file."""
+    code = inspect.unwrap(plan.rehearse).__code__
+    assert any(isinstance(one, CodeType) and one.co_name == "step" for one in code.co_consts)
+    lines = [line for _, _, line in code.co_lines() if line is not None]
+    assert min(lines) == code.co_firstlineno > 1

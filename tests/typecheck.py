@@ -8,6 +8,7 @@ is compiled once and handed from one definition to the next.
 
 from __future__ import annotations
 
+import ast
 import functools
 import inspect
 from collections.abc import Callable
@@ -17,8 +18,9 @@ from typing import Any, get_args, get_type_hints
 
 import jaxtyping
 from beartype import BeartypeConf, beartype
+from jaxtyping import _import_hook
 
-checked = beartype(conf=BeartypeConf(is_pep484_tower=True))
+checked = checked_on_its_line = beartype(conf=BeartypeConf(is_pep484_tower=True))
 axes_remembered = jaxtyping.jaxtyped("context")
 
 INNER: dict[CodeType, tuple[FunctionType, FunctionType]] = {}
@@ -28,7 +30,27 @@ INNER: dict[CodeType, tuple[FunctionType, FunctionType]] = {}
 def install(package: str) -> None:
     """Check the annotations of whatever is imported from a package from now on."""
     jaxtyping.jaxtyped = typed  # what the import hook writes above functions and classes
-    jaxtyping.install_import_hook(package, f"{__name__}.checked")
+    writer = _import_hook.JaxtypingTransformer
+    writer.visit_FunctionDef = on_its_line(writer.visit_FunctionDef)
+    # Compiled modules are kept by this name: another one where what is written changes.
+    jaxtyping.install_import_hook(package, f"{__name__}.checked_on_its_line")
+
+
+def on_its_line(write: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what writes a checker above a function, all of it on the function's own line.
+
+    The hook leaves parts of it on line 1, by way of which an inner function would be reached: what
+    measures branches would miss each that leads to one.
+    """
+
+    def visit(transformer: Any, node: ast.FunctionDef) -> Any:
+        found = write(transformer, node)
+        for decorator in node.decorator_list:
+            for part in ast.walk(decorator):
+                ast.copy_location(part, decorator)
+        return found
+
+    return visit
 
 
 def typed(item: Any = None, *, typechecker: Any) -> Any:

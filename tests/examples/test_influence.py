@@ -26,6 +26,7 @@ from esegeta.examples import (
 )
 from esegeta.targets import DiceTarget, Scene, Target, VoxelTarget
 from tests import builders
+from tests.networks import half_resolution
 
 LOSS = nn.CrossEntropyLoss()
 
@@ -276,3 +277,54 @@ def test_rank_agreement_is_spearmans() -> None:
     )
     assert found.p == pytest.approx(exact.pvalue, abs=0.02)
     assert math.isnan(rank_agreement([1.0, 1.0], [1.0, 2.0]).correlation)
+
+
+def test_the_chance_of_an_order_of_many_examples_is_drawn() -> None:
+    """Of ten examples there are 3.6 million orders: a hundred thousand of them tell."""
+    from scipy import stats
+
+    one = list(range(10))
+    other = [2, 0, 5, 1, 3, 8, 4, 9, 6, 7]
+    found = rank_agreement(one, other)
+    spearman = stats.spearmanr(one, other)
+    assert found.correlation == pytest.approx(spearman.statistic)
+    assert found.p == pytest.approx(spearman.pvalue, abs=0.01)
+    assert 0 < rank_agreement(one, one).p < 1e-4  # never none at all, which no draws can show
+
+
+def test_windows_of_a_2d_network_are_slices_of_a_scan() -> None:
+    """What a window along the last axis pulls is what the slice pulls as an image of its own."""
+    model, size = network(2), (8, 8)
+    predictor = builders.predictor(model, size)
+    image = builders.volume((8, 8, 2), seed=3).data
+    truth, inside = (image[0] > 0).long(), torch.ones((8, 8, 2), dtype=torch.bool)
+    inside[:3] = False
+
+    def masked(logits: Tensor, truth: Tensor, inside: Tensor | None) -> Tensor:
+        each = F.cross_entropy(logits, truth, reduction="none")
+        return each.mean() if inside is None else each[inside].mean()
+
+    windows = predictor.plan.lay((8, 8, 2))
+    flat = predictor.plan.lay(size)
+    for within in (None, inside):
+        scan = Example("scan", image, truth, within, windows)
+        with learning(model) as parameters:
+            found = list(window_slopes(predictor, parameters, scan, masked))
+            assert len(found) == 2
+            for place, (value, slopes) in enumerate(found):
+                mask = None if within is None else within[..., place]
+                alone = Example("slice", image[..., place], truth[..., place], mask, flat)
+                ((expected, own),) = window_slopes(predictor, parameters, alone, masked)
+                assert value == pytest.approx(expected, rel=1e-6)
+                for name, slope in own.items():
+                    torch.testing.assert_close(slopes[name], slope)
+
+
+def test_a_network_that_shrinks_windows_has_no_influence() -> None:
+    model = half_resolution(2)
+    predictor = builders.predictor(model, (8, 8))
+    example = make_example("z", 2, seed=0, window=(8, 8))
+    with learning(model) as parameters, pytest.raises(ModelError) as error:
+        list(window_slopes(predictor, parameters, example, loss))
+    assert "turns a window of [8, 8] into logits of [4, 4]" in str(error.value)
+    assert "keeps the shape of the window" in str(error.value)

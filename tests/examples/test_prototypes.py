@@ -125,3 +125,17 @@ def test_neighbours_are_sorted_by_distance() -> None:
     first = [(one.is_near, one.rank, one.neighbour, one.distance) for one in found if one.item == 0]
     assert first == [(True, 1, 1, 1.0), (True, 2, 2, 3.0), (False, 1, 3, 7.0), (False, 2, 2, 3.0)]
     assert len(find_neighbours(between, 9)) == 4 * 2 * 3
+
+
+def test_a_prototype_between_two_clusters_is_exchanged_for_one_of_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first step takes the item in the middle, which stands for neither."""
+    monkeypatch.setattr("esegeta.examples.prototypes.MOST_TRIED", 0)
+    points = torch.tensor([[-2.0], [-1.9], [-2.1], [0.0], [2.0], [1.9], [2.1]])
+    kernel = radial_kernel(distances(points), 2.0)
+    found = choose_prototypes(kernel, 2)
+    assert found.mmd2 < found.greedy_mmd2
+    assert found.mmd2 == pytest.approx(least_of_all(kernel.numpy(), 2), abs=1e-12)
+    assert {float(points[item]) > 0 for item in found.chosen} == {True, False}
+    assert 3 not in found.chosen

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from esegeta.examples import (
     SurrogateData,
@@ -13,7 +16,7 @@ from esegeta.examples import (
     measure_fidelity,
     slab_groups,
 )
-from esegeta.volume import volume_from_tensor
+from esegeta.volume import load_volume, volume_from_tensor
 
 NAMES = ("brightness", "volume_ml", "depth_mm", "noise")
 
@@ -111,3 +114,47 @@ def test_features_of_a_region_are_those_counted_by_hand() -> None:
     np.testing.assert_allclose(found["to_none_mm"], [farthest, farthest])
     # The nearest voxel outside is above the first region, and beside the second one's upper ones.
     np.testing.assert_allclose(found["depth_mm"], [4.0, np.mean([np.hypot(2, 4), 2, 2])])
+
+
+@pytest.mark.parametrize("kind", ["tree", "linear"])
+def test_what_was_only_ever_seen_one_way_is_predicted_that_way(kind: str) -> None:
+    """The label is in all of one case and nowhere in the other: each misleads about the other."""
+    values = values_of(40)
+    groups = np.repeat([0, 1], 20)
+    presence = SurrogateData(NAMES, values, groups.astype(float), groups, "presence")
+    fidelity = measure_fidelity(presence, kind, 2)
+    assert (fidelity.sensitivity, fidelity.specificity, fidelity.value) == (0.0, 0.0, -1.0)
+    answers = np.where(groups == 0, 0.25, 0.75)
+    dice = SurrogateData(NAMES, values, answers, groups, "dice")
+    # Each is off by 0.5, and all by 0.25 from their mean.
+    assert measure_fidelity(dice, kind, 2).value == pytest.approx(1 - 0.5**2 / 0.25**2)
+
+
+def test_an_image_of_one_grey_value_has_no_texture() -> None:
+    volume = volume_from_tensor(torch.full((1, 5, 4, 3), 7.0))
+    numbers = torch.ones((5, 4, 3), dtype=torch.int64)
+    found = describe_regions(volume, numbers, numbers > 0, {})
+    assert [found[name].tolist() for name in ("mean", "sd", "edges", "entropy")] == [
+        [7.0],
+        [0.0],
+        [0.0],
+        [0.0],
+    ]
+    assert "depth_mm" not in found  # there is no outside
+
+
+def test_regions_of_a_picture_are_told_in_pixels(tmp_path: Path) -> None:
+    Image.fromarray(np.arange(30, dtype=np.uint8).reshape(5, 6)).save(tmp_path / "a.png")
+    volume = load_volume(tmp_path / "a.png", picture_axes="yx")
+    numbers, body = (torch.zeros((5, 6), dtype=torch.int64) for _ in range(2))
+    numbers[1, 1:4] = 1
+    numbers[4, 5] = 2
+    body[1:, 1:] = 1
+    found = describe_regions(volume, numbers, body > 0, {"it": numbers == 2})
+    assert found["voxels"].tolist() == [3, 1]
+    # Of the box around the body, which begins at (1, 1) and is 3 and 4 pixels long.
+    np.testing.assert_allclose(found["along_columns"], [0, 1])
+    np.testing.assert_allclose(found["along_rows"], [0.25, 1])
+    away = [np.hypot(3, 5 - column) for column in (1, 2, 3)]
+    np.testing.assert_allclose(found["to_it_px"], [np.mean(away), 0])
+    assert not {name for name in found if name.endswith(("_ml", "_mm", "_right", "_superior"))}

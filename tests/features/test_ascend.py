@@ -202,7 +202,8 @@ def test_seeds_differ_and_are_kept() -> None:
     assert not torch.allclose(one, other)
 
 
-def test_what_no_slope_reaches_is_refused() -> None:
+@pytest.mark.parametrize("wobble", [0.0, 0.1])
+def test_what_no_slope_reaches_is_refused(wobble: float) -> None:
     class Deaf(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -213,7 +214,7 @@ def test_what_no_slope_reaches_is_refused() -> None:
 
     unit, start = UnitObjective("act", 0), torch.zeros(1, 1, 4, 4)
     with pytest.raises(ModelError, match="no slope of unit 0 of act"):
-        ascend(Subject(Deaf()), unit, Voxels(), start, Recipe(1, 0.1, (1.0, 1.0)))
+        ascend(Subject(Deaf()), unit, Voxels(), start, Recipe(1, 0.1, (1.0, 1.0)), wobble=wobble)
 
 
 @pytest.mark.parametrize("penalties", [(), ((1.0, TotalVariation((1.0, 1.0))),)])
@@ -224,8 +225,9 @@ def test_a_unit_that_is_silent_on_the_start_makes_no_picture(penalties: tuple) -
     nn.init.constant_(network[0].bias, -5.0)
     recipe = Recipe(3, 0.1, (1.0, 1.0), penalties=penalties)
     unit, start = UnitObjective("1", 0), torch.randn(1, 1, 4, 4)
-    with pytest.raises(ModelError, match="in any of 3 steps: its activation is zero there"):
-        ascend(Subject(network), unit, Voxels(), start, recipe)
+    for wobble in (0.0, 0.01):  # doubled six times, such noise does not reach 5
+        with pytest.raises(ModelError, match="in any of 3 steps: its activation is zero there"):
+            ascend(Subject(network), unit, Voxels(), start, recipe, wobble=wobble)
     assert ascend(Subject(network), unit, Voxels(), start + 5, recipe).values[-1] > 0
 
 
@@ -269,3 +271,18 @@ def test_a_picture_that_is_not_finite_is_refused() -> None:
             start,
             Recipe(1, 0.1, (1.0, 1.0)),
         )
+
+
+def test_a_jittered_code_stays_where_its_generator_puts_it() -> None:
+    """A shifted picture has no code: the unit looks one voxel beside, and the picture stays."""
+    axis = torch.zeros(1, 1, 6, 6)
+    axis[0, 0, 2, 2:4] = 1.0
+    code = Code(PcaGenerator(torch.zeros(1, 6, 6), axis, torch.ones(1)))
+    looks = torch.roll(axis[0], 1, dims=1)
+    recipe = Recipe(8, 0.1, (1.0, 1.0), transforms=Transforms(jitter_voxels=1))
+    subject, unit, start = Subject(Linear(looks)), UnitObjective("unit", 0), 0 * axis
+    made = ascend(subject, unit, code, start, recipe, wobble=0.1, seed=2).picture
+    assert float(made.abs().max()) > 0.1
+    assert torch.equal(made == 0, axis == 0)
+    moved = ascend(subject, unit, Voxels(), start, recipe).picture
+    assert not torch.equal(moved == 0, axis == 0)  # voxels are free to go there

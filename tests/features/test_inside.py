@@ -86,3 +86,7 @@ def test_filters_are_found_in_layers() -> None:
     assert [one.layer for one in find_filters(network, [])] == ["0.0", "1"]
     assert [one.layer for one in find_filters(network, ["0"])] == ["0.0"]
     assert find_filters(network, ["0.1"]) == []
+
+
+def test_a_single_filter_is_like_no_other() -> None:
+    assert Filters.of("c", nn.Conv2d(1, 1, 3)).most_alike() is None

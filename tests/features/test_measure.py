@@ -53,6 +53,15 @@ def test_waves_are_high_above_half_of_the_finest() -> None:
     assert float(high_frequency_share(torch.ones(1, 1, 5, 5), (1.0, 1.0))[0]) == 0
 
 
+@pytest.mark.parametrize("thick", [1, 2])
+def test_a_thin_slab_has_the_waves_of_its_slice(thick: int) -> None:
+    """Slices that are the same have no wave across, and none is made by the window."""
+    flat = torch.randn(2, 1, 9, 8)
+    slab = flat[..., None].expand(-1, -1, -1, -1, thick)
+    found = high_frequency_share(slab, (1.0, 1.5, 1.0))
+    assert torch.allclose(found, high_frequency_share(flat, (1.0, 1.5)), rtol=1e-6)
+
+
 def test_frequencies_are_in_cycles_per_mm() -> None:
     found = frequencies((4, 4), (1.0, 2.0))
     assert float(found[1, 0]) == 0.25

@@ -65,3 +65,10 @@ def test_a_blur_is_a_gaussian(ndim: int) -> None:
             expected, sigma, axis=axis, mode="nearest", radius=radius
         )
     assert np.allclose(found, expected, atol=1e-5)
+
+
+def test_what_has_nothing_beside_it_is_not_blurred() -> None:
+    x = torch.randn(1, 1, 9, 8)
+    found = Blur(1.0)(x[..., None], (1.0, 2.0, 0.5))
+    assert torch.equal(found[..., 0], Blur(1.0)(x, (1.0, 2.0)))
+    assert torch.equal(Blur(0.0)(x, (1.0, 2.0)), x)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from monai.losses import DiceCELoss
+from torch import Tensor, nn
 
 from esegeta.config import load_config
 from esegeta.config.schema import RetrainKeys
@@ -15,11 +16,11 @@ from esegeta.model import Labels
 from esegeta.predict import WindowPlan
 from esegeta.retraining.samples import Patches, Sample, whole_box
 from esegeta.retraining.summary import fold_dice, sample_dice
-from esegeta.retraining.train import train_network
+from esegeta.retraining.train import train_logits, train_network
 from esegeta.targets import dice_of
 from esegeta.workflow.retrain.plan import plan_recipe
 from tests.builders import labels_of, predictor, unet
-from tests.networks import Wrapped
+from tests.networks import Wrapped, half_resolution
 from tests.oracles import monai_prediction
 from tests.workflow.retrain.tasks import small_task
 
@@ -136,3 +137,22 @@ def test_a_sample_is_predicted_in_windows(activation: str, ndim: int) -> None:
             mask = logits.sigmoid()[0, label - 1] > 0.5
         assert found[name] == dice_of(mask, sample.truth == label)
     assert 0 < found["one"] < 1
+
+
+def test_a_network_that_shrinks_patches_cannot_be_trained() -> None:
+    network, images = half_resolution(2), torch.zeros(3, 1, 8, 8)
+    with pytest.raises(ModelError) as error:
+        train_logits(network, images)
+    assert "a patch of [8, 8] into logits of [4, 4]" in str(error.value)
+    assert "keep the shape of the patch" in str(error.value)
+
+
+def test_a_device_without_room_is_no_fault_of_the_network() -> None:
+    """It stays what it is, so that what lowers memory is named, and not another patch."""
+
+    class Full(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        train_logits(Full(), torch.zeros(3, 1, 8, 8))

@@ -151,8 +151,6 @@ def study_axis(study: ExampleStudy, scene: Scene) -> int:
     if volume.ndim == 2:
         return 0
     axis = numbering_of(study, scene, "slice").axis
-    if study.keys.of != "slice" and volume.grid.shape[axis] < 2:
-        axis = 2
     return int(np.abs(volume.affine[:3, axis]).argmax())
 
 

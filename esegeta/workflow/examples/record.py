@@ -227,8 +227,6 @@ def _influence_rows(plan: InfluencePlan, traced: Sequence[Content]) -> Iterator[
 
 
 def _self_influence(plan: InfluencePlan, traced: Sequence[Content]) -> dict[str, float]:
-    if len(traced) < len(plan.checkpoints):
-        return {}
     return trace([one["self"] for one in traced], plan.rates)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,18 @@ FAULTS: dict[str, tuple[Change, str, str, str]] = {
         "ckpt is a folder",
         "ckpt/*.safetensors",
     ),
+    "a checkpoint twice": (
+        influence(checkpoints=["ckpt/*.safetensors", "ckpt/step2.safetensors"]),
+        "checkpoints:",
+        "step2.safetensors is listed twice",
+        "",
+    ),
+    "group": (
+        lambda config: config.update(labels={1: "all"}),
+        "labels:",
+        'labels: "all" stands for another group in the tables of examples',
+        "another name",
+    ),
     "weights": (influence(checkpoints=["a.nii.gz"]), "checkpoints:", "a.nii.gz", ""),
     "rates": (influence(learning_rates=[0.1]), "learning_rates:", "1 rates for 2", "for each"),
     "target": (influence(test={"targets": ["livr"]}), "- livr", 'no target "livr"', '"liver"'),
@@ -164,3 +177,47 @@ def test_fewer_criticisms_than_asked_are_noted(tmp_path: Path) -> None:
     notes = read_json(lab.root / "examples" / "examples.json")["notes"]
     said = "all items: 3 items of at least 8 voxels are fewer than 2 prototypes and 7 criticisms"
     assert said in notes
+
+
+def test_a_single_case_is_like_no_other(tmp_path: Path) -> None:
+    lab = examples_lab(tmp_path, cases=1)
+    lab.keys["examples"].pop("prototypes")
+    result = esegeta("examples", lab.write())
+    place = f"{lab.config}:{lab.line_of('cases:')}: "
+    refused(result, lab, place, "a single case cannot be compared", "of: slice")
+
+
+def test_images_in_two_dimensions_have_no_slices(tmp_path: Path) -> None:
+    lab = examples_lab(tmp_path, cases=2, ndim=2, of="slice")
+    result = esegeta("examples", lab.write())
+    refused(result, lab, f":{lab.line_of('of: slice')}: ", "a is 2D and has no slices", "of: case")
+
+
+def test_several_networks_have_no_layer_in_common(tmp_path: Path) -> None:
+    lab = examples_lab(tmp_path, cases=2)
+    shutil.copy(tmp_path / "w.safetensors", tmp_path / "other.safetensors")
+    lab.keys["model"]["weights"] = ["w.safetensors", "other.safetensors"]
+    result = esegeta("examples", lab.write())
+    place = f"{lab.config}:{lab.line_of('weights:')}: "
+    refused(result, lab, place, "model.weights lists 2 networks", "list one of them")
+
+
+def test_a_layer_without_weights_has_no_curvature(tmp_path: Path) -> None:
+    lab = with_influence(examples_lab(tmp_path, cases=2), layers=["act"])
+    module = (tmp_path / "tiny_networks.py").read_text(encoding="utf-8")
+    (tmp_path / "acting_networks.py").write_text(module + ACTING, encoding="utf-8")
+    lab.keys["model"]["class"] = "acting_networks:Acting"
+    result = esegeta("examples", lab.write())
+    refused(result, lab, f":{lab.line_of('- act')}: ", 'layers[0]: layer "act" has no parameters')
+
+
+ACTING = """
+
+class Acting(Pointwise):
+    def __init__(self, **args):
+        super().__init__(**args)
+        self.act = nn.Identity()
+
+    def forward(self, x):
+        return self.act(super().forward(x))
+"""

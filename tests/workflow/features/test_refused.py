@@ -37,6 +37,10 @@ BAD_FEATURES: list[tuple[dict[str, Any], tuple[str, ...]]] = [
     ({"start_label": "liver"}, ("start: class_mean",)),
     ({"start": "case", "start_case": "z"}, ("features.start_case", 'no case "z"')),
     ({"start": "class_mean", "start_label": "lver"}, ("lver", "liver")),
+    (
+        {"objectives": [UNIT | {"name": "u.1"}, UNIT | {"name": "u-1"}]},
+        ('features.objectives: "u.1" and "u-1" would be one folder', "`name`"),
+    ),
     ({"norm": 1, "clip": True}, ("norm", "clip")),
     ({"jitter_voxels": 1000}, ("jitter_voxels: 1000", "at most")),
     ({"expert": {"kind": "denoiser", "patch": 3}}, ("`patch` belongs to kind: mixture",)),
@@ -64,6 +68,13 @@ def test_a_class_mean_needs_a_truth(tmp_path: Path) -> None:
     for case in lab.keys["data"]["cases"]:
         del case["label"]
     refused(features(lab), lab, "class mean needs a ground truth", f":{lab.line_of('start:')}:")
+
+
+def test_the_background_has_no_class_mean(tmp_path: Path) -> None:
+    lab = feature_lab(tmp_path, start="class_mean", start_label="air")
+    lab.keys["labels"] = {0: "air", 1: "liver"}
+    what = "features.start_label: the background has no class mean"
+    refused(features(lab), lab, f":{lab.line_of('start_label:')}: {what}", "liver")
 
 
 def test_a_direction_that_is_none_is_named(tmp_path: Path) -> None:

@@ -242,3 +242,20 @@ def test_ignored_voxels_take_nothing_from_dice(tmp_path: Path) -> None:
     p = y.sigmoid()[0, 0, :2]
     expected = 1 - (2 * p[0] + 1e-5) / (p.sum() + 1 + 1e-5)
     assert float(found.measure(found.make_loss(), y, truth)) == pytest.approx(float(expected))
+
+
+def test_a_device_that_is_full_is_not_blamed_on_the_optimizer(tmp_path: Path) -> None:
+    """What lowers memory is said elsewhere: another optimizer would be the wrong advice."""
+
+    class Full(nn.Conv2d):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            found = super().forward(x)
+            found.register_hook(self._fail)
+            return found
+
+        def _fail(self, slope: torch.Tensor) -> None:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    found = recipe(tmp_path, SPARSE, patch=(4, 4))
+    with pytest.raises(torch.OutOfMemoryError):
+        rehearse(found, Full(2, 4, 1), 2, load_config(tmp_path / "tiny.yaml"))

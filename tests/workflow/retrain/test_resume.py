@@ -165,6 +165,30 @@ def test_a_failed_training_leaves_no_older_result(lab: RetrainLab) -> None:
     assert lab.retrain_record()["state"] == "failed"
 
 
+def test_where_no_training_ends_there_is_no_figure(tmp_path: Path) -> None:
+    lab = small_task(tmp_path, modes=["roar"])
+    for place in range(4):
+        side = SIDES[2]
+        save_image(tmp_path / f"c{place}_signal.nii.gz", noise((side, side)) * 0 + 3e38)
+    result = lab.retrain("-q")
+    assert result.exit_code == 2
+    assert "at iteration 1 of 2" in result.stderr
+    assert lab.endings() == {"failed": 8}
+    assert lab.table("summary.csv") == []
+    assert not (lab.retrain_folder / "retrain.png").exists()
+
+
+def test_what_was_noted_is_said_again_where_nothing_is_left_to_do(tmp_path: Path) -> None:
+    lab = small_task(tmp_path, modes=["roar"])
+    del lab.keys["data"]["cases"][1:]
+    assert "note: a single case: its 2 folds are slabs" in lab.retrain().stdout
+    notes = lab.retrain_record()["notes"]
+    result = lab.retrain()
+    assert "0 done, 8 skipped, 0 failed" in result.stdout
+    assert "note: a single case: its 2 folds are slabs" in result.stdout
+    assert sorted(lab.retrain_record()["notes"]) == sorted(notes)
+
+
 def test_a_target_without_a_voxel_fails_the_maps_alone(tmp_path: Path) -> None:
     lab = small_task(tmp_path)
     lab.keys["labels"] = {1: "liver"}
