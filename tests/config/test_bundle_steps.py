@@ -46,6 +46,14 @@ SAME: dict[str, Transform] = {
         "NormalizeIntensity",
         {"subtrahend": [0.5, -1.0], "divisor": [2.0, 0.0], "channel_wise": True},
     ),
+    "a range cut off below": (
+        "ScaleIntensityRange",
+        {"a_min": -1, "a_max": 1, "b_min": 0, "b_max": None, "clip": True},
+    ),
+    "a range cut off above": (
+        "ScaleIntensityRange",
+        {"a_min": -1, "a_max": 1, "b_min": None, "b_max": 0.75, "clip": True},
+    ),
     "one deviation of zero for all": ("NormalizeIntensity", {"subtrahend": 0.5, "divisor": 0.0}),
 }
 
@@ -76,6 +84,14 @@ UNMAPPED: dict[str, tuple[list[Transform], str]] = {
     "range of no width": (
         [("ScaleIntensityRange", {**RANGE, "a_max": 0})],
         "ScaleIntensityRanged (a_min equals a_max)",
+    ),
+    "range that is cut off nowhere": (
+        [("ScaleIntensityRange", {"a_min": 0, "a_max": 2, "clip": True})],
+        "ScaleIntensityRanged (clip: true, without b_min and b_max)",
+    ),
+    "percentiles cut off on one side": (
+        [("ScaleIntensityRangePercentiles", {**PERCENTILES, "b_max": None})],
+        "ScaleIntensityRangePercentilesd (clip: true, without b_min and b_max)",
     ),
     "open percentiles": (
         [("ScaleIntensityRangePercentiles", {**PERCENTILES, "clip": False})],
