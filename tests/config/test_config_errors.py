@@ -55,6 +55,7 @@ def of_own_class(folder: Path, **parameters: Any) -> None:
 @pytest.mark.parametrize(
     ("parameters", "place", "said"),
     [
+        ({"parts": {"a": {"widht": 3}}}, "parts.a.widht", 'did you mean "width"?'),
         ({"either": {"part": {"widht": 3}}}, "either.part.widht", "none are known"),
         ({"foreign": {"heigth": 3}}, "foreign.heigth", "none are known"),
     ],
