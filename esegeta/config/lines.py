@@ -62,7 +62,7 @@ class _Loader(yaml.SafeLoader):
         self._require_shallow(self._level, event)
         before, self._level = self._size, self._level + 1
         outside, self._deepest = self._deepest, self._level
-        node = super().compose_node(parent, index)
+        node: Any = super().compose_node(parent, index)
         self._level -= 1
         depth = self._deepest - self._level
         self._deepest = max(outside, self._deepest)
@@ -71,9 +71,8 @@ class _Loader(yaml.SafeLoader):
         if getattr(event, "anchor", None):
             self._sizes[event.anchor] = self._size - before
             self._depths[event.anchor] = depth
-        if node is not None:
-            _require_plain(node, event)
-        return node
+        _require_plain(node, event)
+        return node  # type: ignore[no-any-return]
 
     def _count_alias(self, event: yaml.AliasEvent) -> None:
         if event.anchor not in self.anchors:
