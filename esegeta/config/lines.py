@@ -112,6 +112,8 @@ for _tag, _pattern, _first in (
     ),
 ):
     _Loader.add_implicit_resolver(_tag, re.compile(_pattern), _first)
+YAML_RESOLVERS = _Loader.yaml_implicit_resolvers
+"""What unquoted scalars are, by their first character."""
 
 
 def _require_plain(node: yaml.Node, event: Any) -> None:
@@ -124,7 +126,7 @@ def _require_plain(node: yaml.Node, event: Any) -> None:
         raise _refusal(f"the value does not match its tag !!{kind}", event)
     if not isinstance(node, yaml.ScalarNode) or kind == "str":
         return
-    forms = [form for first in _FORMS.values() for tag, form in first if tag == node.tag]
+    forms = [form for first in YAML_RESOLVERS.values() for tag, form in first if tag == node.tag]
     if not forms[0].match(node.value):
         raise _refusal(f'"{node.value[:60]}" does not match its tag !!{kind}', event)
     if kind in ("int", "float") and len(node.value) > MOST_DIGITS:
@@ -138,11 +140,6 @@ def _construct_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
-
-
-_FORMS = _Loader.yaml_implicit_resolvers
-YAML_RESOLVERS = _Loader.yaml_implicit_resolvers
-"""What unquoted scalars are, by their first character."""
 
 
 class Document:
