@@ -42,6 +42,10 @@ SAME: dict[str, Transform] = {
         "NormalizeIntensity",
         {"subtrahend": [0.5, -1.0], "divisor": [2.0, 4.0], "channel_wise": True},
     ),
+    "the same of each channel": (
+        "NormalizeIntensity",
+        {"subtrahend": [0.5, 0.5], "divisor": [2.0, 2.0], "channel_wise": True},
+    ),
     "a deviation of zero": (
         "NormalizeIntensity",
         {"subtrahend": [0.5, -1.0], "divisor": [2.0, 0.0], "channel_wise": True},
