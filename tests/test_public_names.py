@@ -76,6 +76,15 @@ def test_a_command_tells_its_arguments_though_it_is_a_room() -> None:
         assert found is command or found.__call__ is command
 
 
+@pytest.mark.parametrize("room", ["compare", "predict", "report"])
+def test_a_room_that_nobody_has_imported_yet_is_the_command_too(
+    room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = importlib.import_module(f"esegeta.{room}")
+    monkeypatch.delattr(esegeta, room)
+    assert getattr(esegeta, room) is module and callable(module)
+
+
 def test_a_star_imports_every_public_name() -> None:
     space: dict[str, object] = {}
     exec("from esegeta import *", space)

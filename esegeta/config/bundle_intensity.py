@@ -15,14 +15,17 @@ def _range(steps: Steps, args: Args, channels: list[int] | None) -> None:
     args.require()
     if low == high:
         raise UnmappedError("a_min equals a_max")
-    floor, top = (0.0, 1.0) if floor is None or top is None else (float(floor), float(top))
-    if clip and (floor, top) == (0.0, 1.0) and low < high:
+    if clip and floor is None and top is None:
+        raise UnmappedError("clip: true, without b_min and b_max")
+    if clip and (floor, top) == (0, 1) and low < high:
         steps.add_intensity([{"window": [low, high]}], channels)
         return
-    scale = (top - floor) / (high - low)
-    rules: list[dict[str, Any]] = [{"rescale": {"scale": scale, "offset": floor - scale * low}}]
+    to_low, to_high = (0.0, 1.0) if floor is None or top is None else (float(floor), float(top))
+    scale = (to_high - to_low) / (high - low)
+    rules: list[dict[str, Any]] = [{"rescale": {"scale": scale, "offset": to_low - scale * low}}]
     if clip:
-        rules.append({"clip": sorted([floor, top])})
+        ends = (-math.inf if floor is None else floor, math.inf if top is None else top)
+        rules.append({"clip": sorted(map(float, ends))})
     steps.add_intensity(rules, channels)
 
 
@@ -46,9 +49,11 @@ def _percentiles(steps: Steps, args: Args, channels: list[int] | None) -> None:
     args.require(relative=False)
     if not clip:
         raise UnmappedError("without clip: true")
+    if floor is None or top is None:
+        raise UnmappedError("clip: true, without b_min and b_max")
     _require_by_channel(steps, by_channel, channels)
     rules: list[dict[str, Any]] = [{"percentile": [low, high]}]
-    if floor is not None and top is not None and (floor, top) != (0, 1):
+    if (floor, top) != (0, 1):
         rules.append({"rescale": {"scale": float(top - floor), "offset": float(floor)}})
     steps.add_intensity(rules, channels)
 

@@ -142,9 +142,14 @@ def _keys_at(model: Any, keys: Path_) -> list[str]:
         annotations = _annotations(model)
         if key not in annotations:
             return []
-        names_next = get_origin(annotations[key]) is dict
+        names_next = _is_by_name(annotations[key])
         model = _block_in(annotations[key])
     return list(_annotations(model))
+
+
+def _is_by_name(annotation: Any) -> bool:
+    """Tell whether a key holds blocks by names that the user gives them."""
+    return get_origin(annotation) is dict or any(map(_is_by_name, get_args(annotation)))
 
 
 def _annotations(model: Any) -> dict[str, Any]:

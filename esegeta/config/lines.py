@@ -62,7 +62,7 @@ class _Loader(yaml.SafeLoader):
         self._require_shallow(self._level, event)
         before, self._level = self._size, self._level + 1
         outside, self._deepest = self._deepest, self._level
-        node = super().compose_node(parent, index)
+        node: Any = super().compose_node(parent, index)
         self._level -= 1
         depth = self._deepest - self._level
         self._deepest = max(outside, self._deepest)
@@ -71,9 +71,8 @@ class _Loader(yaml.SafeLoader):
         if getattr(event, "anchor", None):
             self._sizes[event.anchor] = self._size - before
             self._depths[event.anchor] = depth
-        if node is not None:
-            _require_plain(node, event)
-        return node
+        _require_plain(node, event)
+        return node  # type: ignore[no-any-return]
 
     def _count_alias(self, event: yaml.AliasEvent) -> None:
         if event.anchor not in self.anchors:
@@ -113,6 +112,8 @@ for _tag, _pattern, _first in (
     ),
 ):
     _Loader.add_implicit_resolver(_tag, re.compile(_pattern), _first)
+YAML_RESOLVERS = _Loader.yaml_implicit_resolvers
+"""What unquoted scalars are, by their first character."""
 
 
 def _require_plain(node: yaml.Node, event: Any) -> None:
@@ -125,7 +126,7 @@ def _require_plain(node: yaml.Node, event: Any) -> None:
         raise _refusal(f"the value does not match its tag !!{kind}", event)
     if not isinstance(node, yaml.ScalarNode) or kind == "str":
         return
-    forms = [form for first in _FORMS.values() for tag, form in first if tag == node.tag]
+    forms = [form for first in YAML_RESOLVERS.values() for tag, form in first if tag == node.tag]
     if not forms[0].match(node.value):
         raise _refusal(f'"{node.value[:60]}" does not match its tag !!{kind}', event)
     if kind in ("int", "float") and len(node.value) > MOST_DIGITS:
@@ -139,11 +140,6 @@ def _construct_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
-
-
-_FORMS = _Loader.yaml_implicit_resolvers
-YAML_RESOLVERS = _Loader.yaml_implicit_resolvers
-"""What unquoted scalars are, by their first character."""
 
 
 class Document:

@@ -179,14 +179,9 @@ def _config(path: Path) -> Recognised:
     model = content.get("model")
     if not isinstance(model, dict):
         raise ConfigError(f"{path}: is not a config of esegeta: it has no `model`")
-
-    def absolute(value: Any) -> Any:
-        if isinstance(value, list):
-            return [absolute(item) for item in value]
-        beside = path.parent / Path(str(value)).expanduser()
-        return str((beside if beside.exists() else Path(str(value)).expanduser()).absolute())
-
-    paths = {key: absolute(model[key]) for key in ("path", "weights") if model.get(key)}
+    paths = {
+        key: _absolute(model[key], path.parent) for key in ("path", "weights") if model.get(key)
+    }
     module = str(model.get("class") or "").partition(":")[0].partition(".")[0]
     if module and ((path.parent / f"{module}.py").exists() or (path.parent / module).is_dir()):
         raise ConfigError(
@@ -198,6 +193,15 @@ def _config(path: Path) -> Recognised:
     reading = {k: v for k, v in data.items() if k not in CASES} if isinstance(data, dict) else {}
     kept = {key: content[key] for key in CARRIED if content.get(key) is not None}
     return Recognised({**model, **paths}, f"from {path}", {**kept, "data": reading})
+
+
+def _absolute(value: Any, folder: Path) -> Any:
+    """Return a path, or each of a list: beside a config where there is one, else from here."""
+    if isinstance(value, list):
+        return [_absolute(item, folder) for item in value]
+    given = Path(str(value)).expanduser()
+    beside = folder / given
+    return str((beside if beside.exists() else given).absolute())
 
 
 def _bundle(path: Path) -> Recognised:

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from esegeta.config import TargetKeys, load_config
-from esegeta.config.asked import cases_of, target_of
+from esegeta.config import load_config
 from esegeta.config.commented import write_commented
 from esegeta.config.lines import parse_yaml
 from esegeta.predict import Predictor
@@ -185,38 +184,6 @@ def test_the_picture_is_opened_where_there_is_a_screen(
     assert f"picture: {picture}" in text
     assert opened == ([str(picture)] if screen else [])
     assert ("there is no screen" in text) is not screen
-
-
-def test_a_folder_of_cases_is_named_as_nnunet_names_channels(tmp_path: Path) -> None:
-    folder = tmp_path / "scans"
-    folder.mkdir()
-    for name in ("p1_0000", "p1_0001", "p2_0000", "p2_0001"):
-        (folder / f"{name}.nii.gz").touch()
-    files = [str(folder / f"p1_000{number}.nii.gz") for number in (0, 1)]
-    assert cases_of(files[::-1], is_nnunet=True) == [{"name": "p1", "image": files}]
-    by_number = cases_of([str(folder)], is_nnunet=True)
-    assert [case["name"] for case in by_number] == ["p1", "p2"]
-    assert by_number[0]["image"] == files
-    assert cases_of([str(folder)], is_nnunet=False) == str(folder)
-    assert cases_of([str(folder / "p*.nii.gz")], is_nnunet=False) == str(folder / "p*.nii.gz")
-
-
-OVER = {
-    "component": {"label": 1, "of": "logit", "over": "component", "name": "1-component"},
-    "component:2": {"over": "component", "component": 2},
-    "component:each": {"component": "each"},
-    "boundary:2.5": {"over": "boundary", "within_mm": 2.5},
-    "voxel:1,2,3": {"over": "point", "point": [1, 2, 3], "name": "1-voxel-1-2-3"},
-    "box:0,0,0:2,3,4": {"over": "box", "box": [[0, 0, 0], [2, 3, 4]]},
-    "false_positive": {"over": "false_positive", "name": "1-false-positive"},
-}
-
-
-@pytest.mark.parametrize("text", OVER)
-def test_regions_are_written_in_one_word(text: str) -> None:
-    keys = target_of(1, text)
-    assert keys | OVER[text] == keys
-    assert TargetKeys.model_validate(keys).over == keys["over"]
 
 
 def test_what_is_written_is_read_as_it_was() -> None:

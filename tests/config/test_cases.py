@@ -3,46 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from esegeta.config.cases import list_cases
-from esegeta.config.parse import load_config
 from esegeta.errors import ConfigError, DataError
-from esegeta.volume import Case
-from tests.experiments import pointwise_lab
+from tests.config.folders import listed, shown, touch
 from tests.volume.dicom_files import itk_volume, voxels, write_frames, write_series
-
-
-def listed(folder: Path, **data: Any) -> list[Case]:
-    lab = pointwise_lab(folder, [[0.0], [1.0]], [0.0, 0.0])
-    lab.keys["data"] = data
-    return list_cases(load_config(lab.write()))
-
-
-def touch(folder: Path, names: Iterable[str]) -> None:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
-
-
-def shown(cases: list[Case], root: Path) -> dict[str, tuple[list[str], str | None]]:
-    """Return names, files and label of cases, relative to a folder."""
-
-    def short(path: Path) -> str:
-        return str(path.relative_to(root))
-
-    return {
-        case.name: (
-            [short(path) for path in case.images],
-            None if case.label is None else short(case.label),
-        )
-        for case in cases
-    }
 
 
 @pytest.mark.parametrize("cases", ["set", "set/*"])
@@ -128,6 +97,13 @@ def test_sequences_of_all_cases_in_one_folder(tmp_path: Path) -> None:
         "a": (["set/a_t2.mha", "set/a_T1.mha"], None),
         "b": (["set/b_t2.mha", "set/b_T1.mha"], "set/b_seg.mha"),
     }
+
+
+def test_label_maps_alone_are_no_sequences(tmp_path: Path) -> None:
+    """They may be what is explained: each is a case by its name."""
+    touch(tmp_path / "set", ["p1_seg.nii", "p2_seg.nii"])
+    found = shown(listed(tmp_path, cases="set", channels=BRATS), tmp_path / "set")
+    assert found == {name: ([f"{name}.nii"], None) for name in ("p1_seg", "p2_seg")}
 
 
 def test_sequences_that_are_folders_of_slices(tmp_path: Path) -> None:
@@ -336,6 +312,13 @@ def test_bad_bids(kind: str, tmp_path: Path) -> None:
     touch(tmp_path / "ds", [*DATASET, *more])
     with pytest.raises(DataError, match=message):
         listed(tmp_path, cases="ds", bids=bids)
+
+
+def test_a_folder_without_subjects_is_told_what_bids_is(tmp_path: Path) -> None:
+    touch(tmp_path / "ds", ["01/anat/01_T1w.nii.gz"])
+    message = r"ds: no image with suffix T1w; a BIDS folder holds sub-\*/anat/sub-\*_T1w"
+    with pytest.raises(DataError, match=message):
+        listed(tmp_path, cases="ds", bids={"suffix": "T1w"})
 
 
 def test_bids_needs_a_folder(tmp_path: Path) -> None:

@@ -6,27 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from esegeta.config import load_config
-from esegeta.config.schema import Config
 from esegeta.errors import ConfigError
+from tests.config.short import keys_of
 
-HEAD = {
-    "name": "x",
-    "model": {"kind": "monai", "network": "UNet"},
-    "data": {"cases": "*.nii.gz"},
-    "inference": {"window": [8, 8, 8]},
-    "targets": [{"label": "whole", "over": "all"}],
-    "methods": ["saliency"],
-}
 REGIONS = {"whole": [1, 2, 4], "core": [1, 4], "enhancing": 4}
-
-
-def keys_of(folder: Path, **keys: Any) -> Config:
-    path = folder / "x.yaml"
-    path.write_text(yaml.safe_dump({**HEAD, **keys}, sort_keys=False), encoding="utf-8")
-    return load_config(path).keys
 
 
 @pytest.mark.parametrize(

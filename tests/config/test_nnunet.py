@@ -70,6 +70,17 @@ def test_what_the_config_gives_wins(results: Results, tmp_path: Path) -> None:
     assert keys.prediction.resample == "labels"
 
 
+def test_another_spacing_is_resampled_to_as_the_folder_says(
+    results: Results, tmp_path: Path
+) -> None:
+    folder = results.write(mirror=None)
+    given = {"preprocess": {"spacing_mm": [3, 3, 3]}}
+    keys = load(tmp_path, {"path": str(folder)}, data=given).keys
+    steps = keys.data.preprocess
+    assert (steps.spacing_mm, steps.order, steps.separate_axis) == ((3, 3, 3), 3, "auto")
+    assert keys.inference.mirror == ()  # training mirrored nothing
+
+
 def test_a_configuration_inherits(results: Results, tmp_path: Path) -> None:
     results.configuration = "3d_lowres"
     results.write()

@@ -171,6 +171,16 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "a fold twice": ({"path": "FOLDER", "folds": [0, 0]}, "folds:", "0 is listed twice"),
     "no folds": ({"path": "FOLDER", "folds": []}, "folds: []", "model.folds: no fold is listed"),
+    "a number for a configuration": (
+        {"path": "FOLDER", "configuration": 3},
+        "configuration: 3",
+        "model.configuration: should be text (found 3)",
+    ),
+    "several checkpoints": (
+        {"path": "FOLDER", "checkpoint": ["a.pth"]},
+        "checkpoint:",
+        "model.checkpoint: should be text (found ['a.pth'])",
+    ),
     "no such checkpoint": (
         {"path": "FOLDER", "checkpoint": "checkpoint_best.pth"},
         "checkpoint: checkpoint_best.pth",

@@ -15,6 +15,7 @@ FAULTS = {
     "a mapping tagged text": ("!!str {a: 1}", "!!str"),
     "text tagged a list": ("!!seq a", "!!seq"),
     "nothing tagged a mapping": ("!!map", "!!map"),
+    "an alias of nothing": ("[*gone]", "undefined alias"),
     "a text width of no end": (f"|{NINES}", ""),
 }
 

@@ -1,0 +1,29 @@
+"""Patterns that lead nowhere: into folders of the system, and through whole disks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from esegeta.config.globbing import find_all, system_folder
+from esegeta.errors import DataError
+from tests.config.folders import touch
+
+
+def test_more_folders_than_a_data_set_has_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, ["a/x.nii", "b/x.nii", ".hidden/x.nii"])
+    monkeypatch.setattr("esegeta.config.globbing.MOST_FOLDERS", 3)
+    assert find_all("**/x.nii", tmp_path) == [tmp_path / name / "x.nii" for name in "ab"]
+    touch(tmp_path, ["c/x.nii"])
+    with pytest.raises(DataError, match="matches in more than 3 folders; start it with the folder"):
+        find_all("**/x.nii", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("path", "system"), [("/dev/shm/data", ""), ("/dev/x", "/dev"), ("/proc/1/fd", "/proc")]
+)
+def test_shared_memory_holds_files_and_other_devices_do_not(path: str, system: str) -> None:
+    assert system_folder(Path(path)) == system
