@@ -117,7 +117,6 @@ def test_without_dask_the_line_that_installs_it_is_said(
     refused(lab.run("--workers", "2"), lab, "pip install 'esegeta[cluster]'", "--part")
 
 
-@pytest.mark.slow
 def test_what_dask_brings_along_leaves_ctrl_c_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("dask_jobqueue")
     for name in [name for name in sys.modules if name.split(".")[0] == "dask_jobqueue"]:
@@ -127,21 +126,19 @@ def test_what_dask_brings_along_leaves_ctrl_c_as_it_was(monkeypatch: pytest.Monk
     assert signal.getsignal(signal.SIGINT) is before
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["tcp", "tls"])
 def test_an_address_where_nobody_answers(
     protocol: str, lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("distributed")
     pytest.importorskip("dask_jobqueue")
-    monkeypatch.setattr("esegeta.workflow.spread.able.PATIENCE_S", 1)
+    monkeypatch.setattr("esegeta.workflow.spread.able.PATIENCE_S", 0.2)
     (port,) = free_ports(1)
     address = f"{protocol}://127.0.0.1:{port}"
     lab.keys["cluster"] = {"address": address}
     refused(lab.run(), lab, f"no Dask scheduler answers at {address}", "dask scheduler")
 
 
-@pytest.mark.slow
 def test_submitting_needs_a_cluster(lab: Lab) -> None:
     pytest.importorskip("distributed")
     pytest.importorskip("dask_jobqueue")
@@ -166,9 +163,8 @@ def test_workers_of_an_allocation_take_their_share_of_gpus(
     assert own_gpus({**told, "SLURM_STEP_TASKS_PER_NODE": tasks}) == own
 
 
-@pytest.mark.slow
 class TestSubmitters:
-    """With Dask there, which takes a second to import, and no batch system."""
+    """With Dask there, and no batch system."""
 
     @pytest.fixture(autouse=True)
     def _dask(self) -> None:

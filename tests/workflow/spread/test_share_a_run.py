@@ -98,7 +98,6 @@ def test_workers_share_a_case_and_an_equal_number_of_cases_stays_whole(tmp_path:
     assert len(begun) == 2 and all(begun) and not set.intersection(*begun)
 
 
-@pytest.mark.slow
 def test_a_part_reads_no_header_but_its_own_cases(tmp_path: Path) -> None:
     lab = small_lab(tmp_path)
     assert lab.run("--part", "1/2").exit_code == 0
