@@ -3,7 +3,6 @@
 import asyncio
 import os
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +19,7 @@ from esegeta.workflow.spread.supply import (
     SchedulerSupply,
     listed_jobs,
 )
+from tests.workflow.spread.programs import program
 
 
 class FakeJob:
@@ -200,13 +200,6 @@ ANSWERS = {
     "lsf": ["12", "13"],
     "htcondor": ["12 0", "13 0"],
 }
-
-
-def program(folder: Path, name: str, lines: Sequence[str], code: int = 0, error: str = "") -> None:
-    said = "\n".join([*lines, ""])
-    path = folder / name
-    path.write_text(f"#!/bin/sh\ncat <<'END'\n{said}END\necho '{error}' >&2\nexit {code}\n")
-    path.chmod(0o755)
 
 
 @pytest.mark.parametrize("kind", sorted(LISTINGS))
