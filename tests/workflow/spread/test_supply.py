@@ -140,6 +140,23 @@ def test_a_job_that_is_refused_once_is_submitted_again(tmp_path: Path) -> None:
     assert seen.cluster.submitted == 3
 
 
+def test_a_job_that_dask_has_forgotten_meanwhile_is_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = Watched(tmp_path)
+    first = seen.cluster.workers["jobs-0"]
+    sync = seen.cluster.sync
+
+    def late_sync(function: Any, *args: Any) -> None:
+        seen.cluster.workers.clear()
+        sync(function, *args)
+
+    monkeypatch.setattr(seen.cluster, "sync", late_sync)
+    seen.look(2)
+    assert not first.is_closed
+    assert seen.cluster.submitted == 2
+
+
 def test_without_a_log_the_folder_is_named(tmp_path: Path) -> None:
     seen = Watched(tmp_path)
     with pytest.raises(OutputError, match=f"job 3.server left no log in {tmp_path}"):
