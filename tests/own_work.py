@@ -1,7 +1,7 @@
 """A method and a score of somebody else's, as their own file beside a config."""
 
 TEXT = '''\
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from esegeta import Cost, Explainer, Judgement, Metric, Objective, RawMap, Score, Traits
@@ -46,8 +46,8 @@ class Half(Explainer):
 
 
 @dataclass(frozen=True)
-class Needy(TimesInput):
-    def __init__(self, what): ...
+class Demanding(TimesInput):
+    strength: float = field(kw_only=True)
 
 
 class Bare(TimesInput):

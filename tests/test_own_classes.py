@@ -104,6 +104,7 @@ def test_packages_announce_methods_and_scores(
         ("{}:Largest", "is not a method"),
         ("{}:Half", "lacks attribute, cost, meaning, traits"),
         ("{}:Bare", "@dataclass"),
+        ("{}:Demanding", "strength has no default; every parameter needs one"),
         ("no_colon", "names no class"),
         (":Mine", "names no class"),
     ],
