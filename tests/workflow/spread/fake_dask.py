@@ -141,16 +141,16 @@ class FakeClient:
 
 
 @pytest.fixture
-def dask(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeClient]:
+def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeClient]:
     """Put it in the place of Dask's; what the worker has kept is closed afterwards."""
-    client = FakeClient()
-    monkeypatch.setattr(able, "Client", client)
-    monkeypatch.setattr(controller, "Client", client)
+    fake = FakeClient()
+    monkeypatch.setattr(able, "Client", fake)
+    monkeypatch.setattr(controller, "Client", fake)
     monkeypatch.setattr(controller, "LOOK_S", 0.001)
     worker = SimpleNamespace(address=ADDRESS, name=0)
     monkeypatch.setattr(distant, "get_worker", lambda: worker)
     with closed_workers():
-        yield client
+        yield fake
 
 
 @contextmanager

@@ -18,14 +18,15 @@ from tests.workflow.spread.programs import program
 pytest.importorskip("distributed")
 pytest.importorskip("dask_jobqueue")
 
+import dask
 from distributed import SpecCluster
 
 from esegeta.workflow.spread import controller, submitters
 from esegeta.workflow.spread.tls import own_certificates
 from tests.workflow.spread import fake_dask
-from tests.workflow.spread.fake_dask import FakeClient, dask
+from tests.workflow.spread.fake_dask import FakeClient, client
 
-__all__ = ["dask"]
+__all__ = ["client"]
 
 
 class NotedCluster:
@@ -81,7 +82,7 @@ def lab(tmp_path: Path) -> Lab:
 )
 def test_workers_of_this_machine_have_a_gpu_and_a_log_each_and_end_with_the_run(
     lab: Lab,
-    dask: FakeClient,
+    client: FakeClient,
     noted: list[NotedCluster],
     own_output: None,
     monkeypatch: pytest.MonkeyPatch,
@@ -112,14 +113,14 @@ def test_workers_of_this_machine_have_a_gpu_and_a_log_each_and_end_with_the_run(
 
 
 def test_an_allocation_has_srun_start_its_workers_and_ends_where_that_has_ended(
-    lab: Lab, dask: FakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, client: FakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = tmp_path / "words"
     program(tmp_path, "srun", [], 7, first=f'echo "$@" > {words}')
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setenv("SLURM_JOB_ID", "12")
     monkeypatch.setenv("SLURM_NTASKS", "2")
-    dask.fates = [fake_dask.never, fake_dask.never]
+    client.fates = [fake_dask.never, fake_dask.never]
     result = lab.run("--cluster", "allocation")
     assert result.exit_code == 2
     assert "srun ended with exit code 7 before all tasks were done" in result.stderr
@@ -142,6 +143,7 @@ def test_jobs_are_submitted_with_what_the_block_asks_for_and_cancelled_in_the_en
     keys = ClusterKeys(kind="slurm", workers=1, queue="gpu", prologue=["module load cuda"])
     folder = SharedFolder(tmp_path / "out", "run")
     with (
+        dask.config.set({"distributed.adaptive.interval": "20ms"}),
         own_certificates(folder.path / "tls") as security,
         submitters.cluster_of(keys, security, folder, "study") as (cluster, supply),
     ):
