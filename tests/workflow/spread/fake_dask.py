@@ -99,6 +99,7 @@ class FakeClient:
         self.status = ""
         self.handed_out: list[list[str]] = []
         self.cancelled: list[FakeFuture] = []
+        self.plugins: list[object] = []
 
     @property
     def __class__(self) -> type[Client]:
@@ -116,7 +117,7 @@ class FakeClient:
         self.status = "closed"
 
     def register_plugin(self, plugin: object) -> None:
-        self.plugin = plugin
+        self.plugins.append(plugin)
 
     def nthreads(self) -> dict[str, int]:
         return self.workers
