@@ -37,7 +37,7 @@ def require_cluster(keys: ClusterKeys, name: str, logs: Path) -> None:
         require_allocation()
     elif keys.kind == "address":
         require_scheduler(str(keys.address))
-    elif keys.kind in SUBMITTERS:
+    else:
         class_name, program = SUBMITTERS[keys.kind]
         require_program(keys.kind, program)
         if any(letter.isspace() for letter in str(logs)):

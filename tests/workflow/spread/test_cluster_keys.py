@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from esegeta.config.cluster import ClusterKeys
 from esegeta.errors import ConfigError
 from esegeta.workflow.spread import asked
+from esegeta.workflow.spread.own_gpus import num_workers_of
 from esegeta.workflow.spread.pinned import own_gpus
 from tests.experiments import Lab, esegeta, refused, unet_lab
 from tests.slurm import free_ports
@@ -117,7 +119,6 @@ def test_without_dask_the_line_that_installs_it_is_said(
     refused(lab.run("--workers", "2"), lab, "pip install 'esegeta[cluster]'", "--part")
 
 
-@pytest.mark.slow
 def test_what_dask_brings_along_leaves_ctrl_c_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("dask_jobqueue")
     for name in [name for name in sys.modules if name.split(".")[0] == "dask_jobqueue"]:
@@ -127,21 +128,26 @@ def test_what_dask_brings_along_leaves_ctrl_c_as_it_was(monkeypatch: pytest.Monk
     assert signal.getsignal(signal.SIGINT) is before
 
 
-@pytest.mark.slow
+def test_dask_may_be_asked_for_beside_the_main_thread() -> None:
+    """There nobody hears Ctrl-C, and nothing is to be put back."""
+    pytest.importorskip("dask_jobqueue")
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(asked.require_dask).result()
+
+
 @pytest.mark.parametrize("protocol", ["tcp", "tls"])
 def test_an_address_where_nobody_answers(
     protocol: str, lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("distributed")
     pytest.importorskip("dask_jobqueue")
-    monkeypatch.setattr("esegeta.workflow.spread.able.PATIENCE_S", 1)
+    monkeypatch.setattr("esegeta.workflow.spread.able.PATIENCE_S", 0.2)
     (port,) = free_ports(1)
     address = f"{protocol}://127.0.0.1:{port}"
     lab.keys["cluster"] = {"address": address}
     refused(lab.run(), lab, f"no Dask scheduler answers at {address}", "dask scheduler")
 
 
-@pytest.mark.slow
 def test_submitting_needs_a_cluster(lab: Lab) -> None:
     pytest.importorskip("distributed")
     pytest.importorskip("dask_jobqueue")
@@ -166,9 +172,8 @@ def test_workers_of_an_allocation_take_their_share_of_gpus(
     assert own_gpus({**told, "SLURM_STEP_TASKS_PER_NODE": tasks}) == own
 
 
-@pytest.mark.slow
 class TestSubmitters:
-    """With Dask there, which takes a second to import, and no batch system."""
+    """With Dask there, and no batch system."""
 
     @pytest.fixture(autouse=True)
     def _dask(self) -> None:
@@ -281,6 +286,30 @@ class TestSubmitters:
         assert num_local_workers(keys, 0, 16) == 4
         assert num_local_workers(keys, 0, 2) == 1
         assert gpus_of(0, keys, []) is None
+
+    @pytest.mark.parametrize(
+        ("keys", "told", "count"),
+        [
+            ({"kind": "allocation"}, {"SLURM_NTASKS": "3", "SLURM_NNODES": "2"}, 3),
+            ({"kind": "allocation"}, {"SLURM_NNODES": "2"}, 2),
+            ({"kind": "allocation"}, {}, 1),
+            ({"kind": "slurm", "workers": 3, "tasks_per_gpu": 2}, {"SLURM_NTASKS": "1"}, 6),
+            ({"kind": "local", "workers": 2}, {"SLURM_NTASKS": "1"}, 2),
+        ],
+        ids=str,
+    )
+    def test_so_many_work_when_all_have_come(
+        self,
+        keys: dict[str, Any],
+        told: dict[str, str],
+        count: int,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        for name in ("SLURM_NTASKS", "SLURM_NNODES"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in told.items():
+            monkeypatch.setenv(name, value)
+        assert num_workers_of(ClusterKeys(**keys)) == count
 
     @pytest.mark.parametrize("kind", ["slurm", "pbs", "sge", "lsf"])
     def test_a_controller_has_a_script_for_each_batch_system(self, lab: Lab, kind: str) -> None:

@@ -16,7 +16,6 @@ from tests.workflow.tasks import number_task
 
 distributed = pytest.importorskip("distributed")
 pytest.importorskip("dask_jobqueue")
-pytestmark = pytest.mark.slow  # Dask takes a second to import
 
 ADDRESS = "tls://10.0.0.7:4711"
 

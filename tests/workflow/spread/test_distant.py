@@ -5,10 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from esegeta.workflow.command import Policy
 from esegeta.workflow.spread.folder import SharedFolder
-from esegeta.workflow.spread.own_journal import OwnJournal
+from esegeta.workflow.spread.own_journal import OwnJournal, read_journal
 from esegeta.workflow.task import Content, Desk, Kind, Silence, Task
 from tests.workflow.tasks import Job, Tables, command, number_task
 
@@ -52,3 +53,48 @@ def test_half_a_batch_is_kept_for_the_next_place(tmp_path: Path) -> None:
         finally:
             del distant._STATES[RUN]
     assert tried == [("number 0", 8), ("number 0", 4), ("number 0", 2), ("number 1", 2)]
+
+
+def kept_state(root: Path) -> distant.WorkerState:
+    """Return what a worker keeps that has begun a task."""
+    whole = command(root, [], Job(), Tables())
+    order = distant.Order(RUN, Origin("run", ""), str(root), str(root), Policy())
+    journal = OwnJournal(SharedFolder(root, "run").journal("one"), name="one").__enter__()
+    journal.begin([number_task(root, 0)])
+    stack = ExitStack()
+    stack.push(journal)
+    return distant.WorkerState(order, whole, journal, Desk(whole.job, Silence()), stack)
+
+
+@pytest.mark.parametrize("has_closed", [False, True], ids=["open", "closed"])
+def test_a_worker_that_is_asked_to_end_notes_that_its_task_is_innocent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_closed: bool
+) -> None:
+    """Not where its journal is closed: it has come to its end."""
+    state = kept_state(tmp_path)
+    monkeypatch.setattr(distant, "_STATES", {RUN: state})
+    if has_closed:
+        state.stack.close()
+    distant.LetGo().teardown(None)
+    state.stack.close()
+    begun = read_journal(state.journal.path).begun
+    assert begun == (("number 0",) if has_closed else ())
+
+
+def test_a_worker_ends_though_its_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = kept_state(tmp_path)
+    monkeypatch.setattr(distant, "_STATES", {RUN: state})
+    state.stack.close()
+    with Path("/dev/full").open("wb", buffering=0) as state.journal._file:
+        distant.LetGo().teardown(None)
+    assert read_journal(state.journal.path).begun == ("number 0",)
+
+
+def test_a_worker_with_a_gpu_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H200")
+    with OwnJournal(tmp_path / "one.jsonl", name="one") as journal:
+        pass
+    assert read_journal(journal.path).head["device"] == "NVIDIA H200"

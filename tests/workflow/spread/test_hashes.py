@@ -71,3 +71,18 @@ def test_a_file_that_was_written_just_now_is_not_trusted_to_stay(
     with hashes_kept_in(book):
         file_sha256(image)
     assert not (tmp_path / "hashes").exists()
+
+
+def test_a_process_tells_all_that_it_has_hashed_in_one_file(tmp_path: Path, image: Path) -> None:
+    other = image.with_name("other.nii")
+    other.write_bytes(b"others")
+    os.utime(other, ns=(OLD, OLD))
+    book = opened(tmp_path, "first")
+    with hashes_kept_in(book):
+        known = {path: file_sha256(path) for path in (image, other)}
+    book.close()
+    assert [path.name for path in (tmp_path / "hashes").iterdir()] == ["first.jsonl"]
+    again = opened(tmp_path, "second")
+    for path, sha256 in known.items():
+        state = path.stat()
+        assert again.find(path, (state.st_size, state.st_mtime_ns)) == sha256

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from esegeta.errors import ConfigError, OutputError
+from esegeta.report.shapes import Told
 from esegeta.stop import Stopped
 from esegeta.workflow.command import Command, Policy
 from esegeta.workflow.engine import run_command
@@ -302,3 +303,38 @@ def test_what_another_host_holds_counts_until_it_was_not_touched_for_long(
     path.write_text(json.dumps({**theirs, "job": ""}))
     os.utime(path, (0, 0))
     _hold_elsewhere(tmp_path, "run-1-of-2", "-of-2")
+
+
+class NumberTold(Told):
+    number: int
+
+
+def test_a_journal_whose_line_holds_something_else_is_not_believed_but_the_record(
+    tmp_path: Path,
+) -> None:
+    task = number_task(tmp_path, 0, place="place 0")
+    task = replace(task, kind=replace(task.kind, told=NumberTold))
+    tables = Tables()
+    whole = command(tmp_path, [task], Job(), tables)
+    do_part(whole, {"place 0"})
+    (path,) = SharedFolder(tmp_path, "run").journals
+    path.write_text(path.read_text().replace('"number": 0', '"number": "none"'))
+    assert [ended.status for ended in together(whole).outcome.results] == ["skipped"]
+    assert tables.written[-1][1] == [0]
+
+
+def test_a_step_that_leaves_nothing_is_not_waited_for(tmp_path: Path) -> None:
+    step = number_task(tmp_path, 0, place="place 0", is_step=True, record=None)
+    whole = command(tmp_path, [step, number_task(tmp_path, 1, place="place 0")], Job(), Tables())
+    found = together(whole)
+    assert (found.waiting, found.num_to_come) == (("number 1",), 1)
+
+
+def test_a_journal_of_nobody_tells_of_no_process(tmp_path: Path) -> None:
+    whole = command(tmp_path, placed(tmp_path, 1), Job(), Tables())
+    do_part(whole, {"place 0"})
+    folder = SharedFolder(tmp_path, "run")
+    folder.journal("torn").write_text('{"process": "part 2/2", "ho')
+    together(whole)
+    (line,) = (folder.path / "processes.jsonl").read_text().splitlines()
+    assert json.loads(line)["process"] == "one"

@@ -1,6 +1,7 @@
 """`esegeta run --part`: parts, their tables, and how they stand."""
 
 import json
+import platform
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,10 @@ from esegeta.workflow.spread.own_journal import lines_of, read_journal
 from tests.experiments import Lab, esegeta, refused, unet_lab
 
 pytestmark = pytest.mark.usefixtures("quick")
+
+
+NOBODY = 2**22 + 1
+"""No process of Linux has a number as large."""
 
 
 def small_lab(folder: Path, cases: int = 2) -> Lab:
@@ -98,7 +103,6 @@ def test_workers_share_a_case_and_an_equal_number_of_cases_stays_whole(tmp_path:
     assert len(begun) == 2 and all(begun) and not set.intersection(*begun)
 
 
-@pytest.mark.slow
 def test_a_part_reads_no_header_but_its_own_cases(tmp_path: Path) -> None:
     lab = small_lab(tmp_path)
     assert lab.run("--part", "1/2").exit_code == 0
@@ -233,3 +237,45 @@ def test_an_array_is_checked_before_its_script_is_printed(tmp_path: Path) -> Non
     assert done.exit_code == 2
     assert "cluster.kind: pbs: the array script is for Slurm" in " ".join(done.stderr.split())
     assert not lab.root.exists()
+
+
+def test_a_config_that_has_changed_since_is_not_gathered(tmp_path: Path) -> None:
+    lab = small_lab(tmp_path)
+    assert lab.run("--part", "1/2").exit_code == 0
+    lab.keys["seed"] = 5
+    lab.write()
+    done = esegeta("gather", lab.root)
+    assert done.exit_code == 2
+    assert f"{lab.config}: was removed or changed since the command was started" in done.stderr
+    lab.config.unlink()
+    assert "was removed or changed" in esegeta("gather", lab.root).stderr
+
+
+@pytest.mark.parametrize("targets", [1, 2])
+def test_a_part_sweeps_the_folders_of_cases_that_are_its_own_alone(
+    tmp_path: Path, targets: int
+) -> None:
+    """Of a case with two targets each of two parts has one, and the other may be writing there."""
+    lab = small_lab(tmp_path, cases=1)
+    corner = {"name": "corner", "label": "liver", "box": [[0, 0, 0], [4, 4, 4]]}
+    lab.keys["targets"] += [corner][: targets - 1]
+    left = lab.root / "a" / f".tmp-{platform.node()}-{NOBODY}-x.nii.gz"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    for number in (1, 2):
+        assert lab.run("--part", f"{number}/2").exit_code == 0
+    assert left.exists() == (targets == 2)
+    assert len(lab.maps()) == targets
+
+
+def test_a_plan_names_what_it_cannot_count_beforehand(tmp_path: Path) -> None:
+    lab = small_lab(tmp_path, cases=1)
+    lab.keys["methods"] = ["saliency", "occlusion"]
+    said = esegeta("plan", lab.write()).stdout
+    assert "2 windows forward and 1 backward, at most, besides those of occlusion" in said
+    assert "parts:" not in said
+    others = esegeta("plan", lab.write(), "--command", "predict").stdout
+    assert others.splitlines() == [
+        "1 tasks known in advance",
+        "1 places, each done by one process",
+    ]

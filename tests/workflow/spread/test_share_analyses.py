@@ -14,7 +14,7 @@ from tests.workflow.examples.labs import examples_lab, with_influence
 from tests.workflow.features.labs import feature_lab, inspect_lab
 from tests.workflow.similarity.labs import other, similarity_lab
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick")]
+pytestmark = pytest.mark.usefixtures("quick")
 
 LASTING = (".csv", ".gz", ".safetensors", ".png", ".graphml")
 """Files that say nothing of times; records do."""
@@ -87,6 +87,7 @@ def alone(words: tuple[str, ...], lab: Lab) -> dict[str, bytes]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda one: one.__name__)
 def test_parts_leave_what_one_process_leaves(
     command: Callable[[Path], tuple[Lab, tuple[str, ...]]], tmp_path: Path
@@ -105,6 +106,7 @@ def test_parts_leave_what_one_process_leaves(
     assert results(lab.root) == one
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", IN_ROUNDS, ids=lambda one: one.__name__)
 def test_workers_leave_what_one_process_leaves(
     command: Callable[[Path], tuple[Lab, tuple[str, ...]]], tmp_path: Path

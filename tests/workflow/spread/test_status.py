@@ -1,19 +1,24 @@
 """How a command stands by its files: what was finished before counts, another config's does not."""
 
 import json
+import os
+import platform
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from esegeta.errors import OutputError
 from esegeta.workflow.command import Command, Policy
+from esegeta.workflow.lock import shared
 from esegeta.workflow.spread.folder import SharedFolder, sha256_of
 from esegeta.workflow.spread.gather import gather
 from esegeta.workflow.spread.origin import Origin
 from esegeta.workflow.spread.own_journal import OwnJournal, lines_of
 from esegeta.workflow.spread.status import Standing, keep_expected, standings_of
 from esegeta.workflow.spread.worker import PlaceEngine
-from esegeta.workflow.task import Silence
+from esegeta.workflow.task import Ended, Silence
+from tests.experiments import esegeta
 from tests.workflow.tasks import Job, Tables, command, number_task
 
 PLACES = frozenset({"a", "b"})
@@ -124,3 +129,55 @@ def test_a_task_counts_once_however_often_journals_name_it(tmp_path: Path) -> No
     assert (found.done, [one.task for one in found.failed]) == (4, ["bad \ud800"])
     gather(whole, folder)  # which asks for its own tasks alone
     assert standing(whole.root).done == 4
+
+
+@pytest.mark.parametrize(
+    ("host", "pid", "held", "is_running"),
+    [
+        (platform.node(), os.getpid(), False, True),
+        (platform.node(), 2**22 + 1, True, False),
+        ("elsewhere", 1, True, True),
+        ("elsewhere", 1, False, False),
+    ],
+    ids=["here", "dead", "on another host", "on another host that has let go"],
+)
+def test_a_task_runs_as_long_as_its_process_may_be_alive(
+    tmp_path: Path, host: str, pid: int, held: bool, is_running: bool
+) -> None:
+    whole, folder, origin = study(tmp_path / "out")
+    path = folder.journal("part-1-of-2")
+    with OwnJournal(path, name="part 1/2", origin=origin.sha256) as journal:
+        journal.say("a note is no task")
+        journal.begin([number_task(whole.root, number) for number in (0, 2)])
+    head, *rest = path.read_text().splitlines()
+    head = json.dumps({**json.loads(head), "host": host, "pid": pid, "gpu": "3", "log": ""})
+    path.write_text("\n".join([head, *rest, ""]))
+    with shared(whole.root, "run-1-of-2", "-of-2") if held else nullcontext():
+        found = standing(whole.root)
+        said = esegeta("status", whole.root).stdout
+    assert [one.task for one in found.running] == ["number 0"] * is_running
+    assert (found.done, found.waiting) == (0, 3 - is_running)
+    assert (f"  running: number 0 for 0 s (part 1/2 on {host}, GPU 3)" in said) == is_running
+
+
+def test_what_waits_is_not_told_where_nobody_knew_how_many_there_are(tmp_path: Path) -> None:
+    whole, folder, origin = study(tmp_path / "out")
+    (folder.path / "expected.json").write_text(json.dumps({"num_tasks": 0, "journal": None}))
+    do(whole, folder, origin, frozenset("a"))
+    assert standing(whole.root).waiting is None
+    said = esegeta("status", whole.root).stdout
+    assert "run: 2 done, 0 running, 0 failed, an unknown number waiting" in said
+
+
+def test_a_step_is_no_task_of_a_standing(tmp_path: Path) -> None:
+    whole, folder, origin = study(tmp_path / "out")
+    with OwnJournal(folder.journal("one"), name="one", origin=origin.sha256) as journal:
+        journal.append(Ended(number_task(whole.root, 5, is_step=True), "done"))
+        journal.append(Ended(number_task(whole.root, 0), "done"))
+    assert (standing(whole.root).done, standing(whole.root).waiting) == (1, 2)
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    result = esegeta("status", tmp_path / "nowhere")
+    assert result.exit_code == 2
+    assert f"{tmp_path / 'nowhere'}: no such folder; give the folder" in result.stderr

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +19,7 @@ from esegeta.workflow.spread.supply import (
     SchedulerSupply,
     listed_jobs,
 )
+from tests.workflow.spread.programs import program
 
 
 class FakeJob:
@@ -140,6 +140,23 @@ def test_a_job_that_is_refused_once_is_submitted_again(tmp_path: Path) -> None:
     assert seen.cluster.submitted == 3
 
 
+def test_a_job_that_dask_has_forgotten_meanwhile_is_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = Watched(tmp_path)
+    first = seen.cluster.workers["jobs-0"]
+    sync = seen.cluster.sync
+
+    def late_sync(function: Any, *args: Any) -> None:
+        seen.cluster.workers.clear()
+        sync(function, *args)
+
+    monkeypatch.setattr(seen.cluster, "sync", late_sync)
+    seen.look(2)
+    assert not first.is_closed
+    assert seen.cluster.submitted == 2
+
+
 def test_without_a_log_the_folder_is_named(tmp_path: Path) -> None:
     seen = Watched(tmp_path)
     with pytest.raises(OutputError, match=f"job 3.server left no log in {tmp_path}"):
@@ -200,13 +217,6 @@ ANSWERS = {
     "lsf": ["12", "13"],
     "htcondor": ["12 0", "13 0"],
 }
-
-
-def program(folder: Path, name: str, lines: Sequence[str], code: int = 0, error: str = "") -> None:
-    said = "\n".join([*lines, ""])
-    path = folder / name
-    path.write_text(f"#!/bin/sh\ncat <<'END'\n{said}END\necho '{error}' >&2\nexit {code}\n")
-    path.chmod(0o755)
 
 
 @pytest.mark.parametrize("kind", sorted(LISTINGS))

@@ -1,0 +1,33 @@
+"""What workers do, as it is read from their journals while they write."""
+
+from pathlib import Path
+
+from esegeta.workflow.spread.folder import SharedFolder
+from esegeta.workflow.spread.own_journal import OwnJournal
+from esegeta.workflow.spread.progress import Tail
+from esegeta.workflow.task import Ended
+from tests.workflow.tasks import number_task
+
+
+def test_a_task_of_a_worker_is_told_of_once_as_soon_as_its_line_is_whole(tmp_path: Path) -> None:
+    folder = SharedFolder(tmp_path, "run")
+    tail = Tail(folder)
+    with OwnJournal(folder.journal("worker-1"), name="worker 1") as journal:
+        journal.append(Ended(number_task(tmp_path, 0), "done"))
+        journal.append(Ended(number_task(tmp_path, 1, is_step=True), "done"))
+    assert [(ended.name, ended.status) for ended in tail.ended()] == [("number 0", "done")]
+    line = folder.journal("worker-1").read_bytes().splitlines(keepends=True)[1]
+    half = line.replace(b"number 0", b"number 2")
+    with folder.journal("worker-1").open("ab", buffering=0) as file:
+        file.write(b"nobody writes this\n" + half[:20])
+        assert list(tail.ended()) == []
+        file.write(half[20:])
+        assert [ended.name for ended in tail.ended()] == ["number 2"]
+    assert list(tail.ended()) == []
+
+
+def test_what_parts_do_is_not_told_of_workers(tmp_path: Path) -> None:
+    folder = SharedFolder(tmp_path, "run")
+    with OwnJournal(folder.journal("part-1-of-2"), name="part 1/2") as journal:
+        journal.append(Ended(number_task(tmp_path, 0), "done"))
+    assert list(Tail(folder).ended()) == []
