@@ -111,7 +111,7 @@ def loads(
         first = 0
         while first < layer.num_units:
             fitting = int(left // (BYTES * count))
-            if fitting == 0 and load:
+            if fitting < 1 and load:  # less than nothing is left after a map larger than the room
                 yield load
                 load, left = [], room_mb * MB
                 continue
