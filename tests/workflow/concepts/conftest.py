@@ -49,7 +49,10 @@ def quick_concepts() -> Iterator[None]:
         patch.setattr(f"{place}.pictures.draw_unit", lambda path, title, *_: path.write_text(title))
         patch.setattr("esegeta.report.save.draw_overlay", lambda path, *_: path.touch())
         patch.setattr("esegeta.concepts.cav._fit", _difference)
+        patch.setattr("esegeta.concepts.cav.JUDGED_DRAWS", 2)
+        patch.setattr("esegeta.concepts.discovery.SEEDS", 2)
         module = importlib.import_module("esegeta.concepts.completeness")  # a function hides it
         patch.setattr(module, "_head", _head)
+        patch.setattr(module, "THRESHOLDS", 8)
         torch.set_num_threads(1)
         yield
