@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from esegeta.report import Panel
 from esegeta.report.tcav_figures import ShareBars, SizeBar
 
 
@@ -36,6 +37,10 @@ def _write_shares(path: Path, panels: Sequence[ShareBars], *rest: object) -> Non
     path.write_text("".join(f"{panel.title}\n" for panel in panels))
 
 
+def _write_unit(path: Path, title: str, names: object, rows: Sequence[Sequence[Panel]]) -> None:
+    path.write_text("\n".join([title, *(row[0].title for row in rows)]))
+
+
 @pytest.fixture(scope="module")
 def quick_concepts() -> Iterator[None]:
     """Replace fits by differences of means, and pictures by what stands in them.
@@ -46,11 +51,10 @@ def quick_concepts() -> Iterator[None]:
         place = "esegeta.workflow.concepts"
         patch.setattr(f"{place}.results.draw_sizes", _write_sizes)
         patch.setattr(f"{place}.results.draw_shares", _write_shares)
-        patch.setattr(f"{place}.pictures.draw_unit", lambda path, title, *_: path.write_text(title))
+        patch.setattr(f"{place}.pictures.draw_unit", _write_unit)
         patch.setattr("esegeta.report.save.draw_overlay", lambda path, *_: path.touch())
         patch.setattr("esegeta.concepts.cav._fit", _difference)
         patch.setattr("esegeta.concepts.cav.JUDGED_DRAWS", 2)
-        patch.setattr("esegeta.concepts.discovery.SEEDS", 2)
         module = importlib.import_module("esegeta.concepts.completeness")  # a function hides it
         patch.setattr(module, "_head", _head)
         patch.setattr(module, "THRESHOLDS", 8)

@@ -155,7 +155,7 @@ def test_discovered_concepts_are_ranked_those_without_a_figure_last(layer: str, 
     assert {row["number"] for row in found.values()} == {f"{layer}/{n}" for n in (1, 2)}
     tested = rows(done, layer=layer)
     for name, row in found.items():
-        title = text(done, f"discovered/{layer}_{name}.png")
+        title = text(done, f"discovered/{layer}_{name}.png").splitlines()[0]
         words = f"{layer}: {name}, {row['examples']} examples"
         if tested[name]["accuracy"] == "nan":  # of one case
             assert title == words
