@@ -47,7 +47,7 @@ def three_cases(folder: Path) -> Lab:
             "count": 2,
             "method": "kmeans",
             "scales": [40],
-            "names": {"units/1": FIRST, "nowhere/1": "lost"},
+            "names": {"units/1": FIRST, "units/3": "beyond", "nowhere/1": "lost"},
         },
         "shap": {"positions": 100, "samples": 1},
     }
@@ -192,7 +192,7 @@ def test_notes_say_what_a_reader_must_know(done: Lab) -> None:
         "3 cases: intervals over so few are rough",
         f"{SHOWN}: defined by 3 images, compared with patches from anywhere",
         "their generalising is not a finding",
-        "discover.names: no such concept: nowhere/1; write LAYER/NUMBER",
+        "discover.names: no such concept: units/3, nowhere/1; write LAYER/NUMBER",
         f"without a figure in one layer or more: {', '.join(sorted(refused))}; see `refused`",
         f"{FIRST}: {100 * in_body:.0f} % of its examples have no other place as deep in the body",
     ):
