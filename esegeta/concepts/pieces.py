@@ -181,8 +181,6 @@ def _far_apart(mask: Mask, count: int, generator: torch.Generator) -> Int[Tensor
     nearest = (places - places[0]).square().sum(dim=1)
     while len(chosen) < min(count, len(inside)):
         farthest = int(nearest.argmax())
-        if nearest[farthest] == 0:
-            break
         chosen.append(farthest)
         nearest = torch.minimum(nearest, (places - places[farthest]).square().sum(dim=1))
     return inside[chosen]

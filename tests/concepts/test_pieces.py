@@ -149,3 +149,20 @@ def test_pieces_that_reach_inwards_have_counter_pieces_that_do_so_too() -> None:
     others = found.counters.means(depth_mm)[:, 0].reshape(4, 6)
     assert (others.mean(dim=1) - own).abs().max() < 0.75
     assert abs(float(others.mean() - own.mean())) < 0.3
+
+
+def test_places_where_a_piece_finds_no_room_count_as_none() -> None:
+    """The rest of the organ are two holes in the concept: a voxel fits there, a piece does not."""
+    organs = torch.zeros(24, 24, dtype=torch.long)
+    organs[8:15, 8:15] = 1
+    mask = organs == 1
+    mask[10, 11] = mask[12, 11] = False
+    places = MatchingCriteria.of(torch.ones_like(mask), (1.0, 1.0), organs=organs, step_mm=100.0)
+    steps = {radius: ball(radius, (1.0, 1.0)) for radius in (0.0, 2.0)}
+    levels = {
+        radius: draw_pieces(
+            mask, places, own, count=6, counters=4, matched=0, generator=generator()
+        ).levels
+        for radius, own in steps.items()
+    }
+    assert levels[0.0].tolist() == [0] * 6 and levels[2.0].tolist() == [1] * 6

@@ -98,3 +98,13 @@ def test_dice_counts_the_voxels_that_positions_stand_for() -> None:
     )
     one = held_out_dice(weighted, np.eye(6)[[0, 3]])
     assert one == pytest.approx(held_out_dice(repeated, np.eye(6)[[0, 3]]), abs=0.05)
+
+
+@pytest.mark.parametrize(("of_the_other", "dice"), [(True, 1.0), (False, 0.0)])
+def test_a_head_that_saw_only_one_answer_gives_it_everywhere(
+    of_the_other: bool, dice: float
+) -> None:
+    """One case is all label, the other all of it or none: each is called what the other is."""
+    values, cases = np.random.default_rng(0).normal(size=(8, 2)), np.arange(8) // 4
+    own = Positions(values, (cases == 0) | of_the_other, np.ones(8), cases)
+    assert held_out_dice(own, np.eye(2)) == dice

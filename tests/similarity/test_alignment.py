@@ -93,3 +93,12 @@ def test_positions_paired_anew() -> None:
     torch.testing.assert_close(found, expected)
     centred = (x[left] - x[left].mean(0)).T @ (x[right] - x[right].mean(0))
     torch.testing.assert_close(cross, centred)
+
+
+def test_too_few_pairs_have_no_value_and_still_a_covariance() -> None:
+    layout = UnitLayout((2, 1))
+    left, right = noise(3, 3), noise(3, 3, seed=1)
+    found, cross = paired_hsic(left, right, layout)
+    assert found.shape == (2, 2) and found.isnan().all()
+    torch.testing.assert_close(cross, (left - left.mean(0)).T @ (right - right.mean(0)))
+    assert not paired_hsic(noise(4, 3), noise(4, 3, seed=1), layout)[0].isnan().any()

@@ -55,3 +55,12 @@ def test_drawn_cases_are_copies_of_their_positions(kernel: object) -> None:
         expected = gram_cka(grams[:, rows][:, :, rows])
         found = sums.cka(torch.tensor(copies, dtype=torch.float64))
         torch.testing.assert_close(found, expected)
+
+
+def test_fewer_than_four_drawn_positions_have_no_value() -> None:
+    """Of three cases with two positions each: one of them, drawn once or twice."""
+    sums = CaseGrams.of(linear_grams(noise(6, 5), LAYOUT), torch.arange(6) // 2, 3)
+    few, enough = (torch.tensor([0.0, n, 0.0], dtype=torch.float64) for n in (1, 2))
+    found = sums.cka(few)
+    assert found.shape == (2, 2) and found.isnan().all()
+    assert not sums.cka(enough)[0, 0].isnan()

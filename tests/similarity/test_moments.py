@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -74,3 +75,16 @@ def test_streamed_cka_is_that_of_gram_matrices() -> None:
         scale = hsic.diagonal().sqrt()
         biased = biased_linear_cka(Moments.of(data, LAYOUT))
         assert (biased - hsic / torch.outer(scale, scale)).abs().max() < 1e-10
+
+
+def test_no_position_adds_nothing() -> None:
+    some, nothing = Moments.of(activations(9), LAYOUT), Moments.nothing(LAYOUT)
+    for found in (some.plus(nothing), nothing.plus(some), merged([nothing, some, nothing])):
+        for name, total in found.tensors().items():
+            assert torch.equal(total, some.tensors()[name]), name
+    assert float(merged([nothing, nothing]).count) == 0
+
+
+def test_of_no_set_there_is_no_sum() -> None:
+    with pytest.raises(ValueError, match="nothing to merge"):
+        merged([])

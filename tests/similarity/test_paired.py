@@ -68,6 +68,17 @@ def test_positions_paired_with_themselves_have_the_value(name: str) -> None:
     torch.testing.assert_close(own.cka, linear_cka(moments))
 
 
+def test_one_measure_leaves_the_others_as_they_are() -> None:
+    """What `cca` and `pwcca` share is made once; `svcca` keeps fewer directions of its own."""
+    left, right = sides()
+    left[:, 2:5] *= 1e-3
+    together = Paired(left, right, LAYOUT)
+    found = {name: together.correlation(name) for name in ("cca", "svcca", "pwcca", "cca")}
+    for name, value in found.items():
+        torch.testing.assert_close(value, Paired(left, right, LAYOUT).correlation(name))
+    assert not torch.allclose(found["cca"], found["svcca"])
+
+
 def test_gram_matrices_are_in_the_scale_of_either_side() -> None:
     left, right = sides()
     both, rows = torch.cat([left, right]), torch.arange(60)

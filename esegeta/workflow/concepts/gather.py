@@ -9,7 +9,6 @@ from torch import Tensor
 
 from esegeta.axes import Mask
 from esegeta.concepts import ConceptPieces, ball, draw_pieces, supervoxels
-from esegeta.errors import TargetError
 from esegeta.predict import VoxelLists, pool_regions
 from esegeta.workflow.cache import keep_tensors
 from esegeta.workflow.concepts.session import (
@@ -215,10 +214,7 @@ def _positions(
     for plan in session.run.targets:
         if plan.keys.label is None:
             continue
-        try:
-            label = opened.scene.predicted(plan.keys.label)
-        except TargetError:
-            continue
+        label = opened.scene.predicted(plan.keys.label)
         rows, weights = [], []
         for mask in (body & label, body & ~label):
             voxels = mask.flatten().nonzero()[:, 0]

@@ -137,8 +137,6 @@ def _shares(
 def _positions(kept: list[dict[str, Tensor]], layer: str, target: str) -> Positions:
     parts = []
     for one in kept:
-        if f"shap|{target}|rows" not in one:
-            continue
         first, stop = one[f"shap|{target}|rows"].tolist()
         parts.append(
             (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from esegeta.report.tcav_figures import ShareBars, SizeBar, draw_shares, draw_si
 from esegeta.results_folder import ANALYSES
 from esegeta.volume import atomic_path
 from esegeta.workflow.cache import keep_json
-from esegeta.workflow.concepts.fit import Vectors, vectors_of
+from esegeta.workflow.concepts.fit import DISCOVERED, Vectors, vectors_of
 from esegeta.workflow.concepts.more import Shares, errors_of, shares_of
 from esegeta.workflow.concepts.rows import Row, rows_of
 from esegeta.workflow.concepts.session import MEMORY_HINT, ConceptSession, as_json
@@ -151,7 +152,8 @@ def notes_of(desk: Desk) -> list[str]:
             "discovered concepts are groups that the layer itself distinguishes, so their "
             "generalising is not a finding"
         )
-        known = {f"{layer.name}/{one}" for layer in run.layers for one in range(1, 1000)}
+        counts = Counter(one.layer for one in vectors_of(desk) if one.kind == DISCOVERED)
+        known = {f"{layer}/{one}" for layer, count in counts.items() for one in range(1, count + 1)}
         lost = [name for name in run.keys.discover.names if name not in known]
         if lost:
             notes.append(f"discover.names: no such concept: {', '.join(lost)}; write LAYER/NUMBER")

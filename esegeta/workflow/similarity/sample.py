@@ -104,14 +104,14 @@ def _sampled(
 def loads(
     layers: Sequence[UnitLayer], positions: Sequence[int], *, room_mb: float = ROOM_MB
 ) -> Iterator[list[Units]]:
-    """Yield which units go through the network together: as many as there is room for."""
+    """Yield which units of one or more layers go through the network together: as many as fit."""
     load: list[Units] = []
     left = room_mb * MB
     for layer, count in zip(layers, positions, strict=True):
         first = 0
         while first < layer.num_units:
             fitting = int(left // (BYTES * count))
-            if fitting == 0 and load:
+            if fitting < 1 and load:  # less than nothing is left after a map larger than the room
                 yield load
                 load, left = [], room_mb * MB
                 continue
@@ -119,8 +119,7 @@ def loads(
             load.append(Units(layer.name, first, stop))
             left -= (stop - first) * BYTES * count
             first = stop
-    if load:
-        yield load
+    yield load
 
 
 def kept_moments(

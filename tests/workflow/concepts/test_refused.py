@@ -37,6 +37,10 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "file": ({"concepts": {"it": {"masks": "nowhere/{case}.nii.gz"}}}, "no such file"),
     "errors": ({"errors": True}, "case a has none"),
+    "unit": (
+        {"targets": [{"name": "it", "of": "unit", "layer": "units", "channel": 0}]},
+        'concepts.targets[0]: "it" is a unit inside the network',
+    ),
     "slabs": ({"slabs": 99}, "concepts.slabs: 99 slabs of"),
 }
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -17,7 +19,7 @@ from esegeta.workflow.inside.acts import read
 from esegeta.workflow.inside.weigh import layers_on_image, slopes_of
 from esegeta.workflow.inspect import build_inspection
 from esegeta.workflow.task import Desk, Silence
-from tests.experiments import Lab, esegeta, read_json, written
+from tests.experiments import Lab, esegeta, noise, read_json, save_image, written
 from tests.workflow.features.labs import inspect, inspect_lab
 
 
@@ -87,6 +89,131 @@ def test_first_filters_are_in_units_of_the_image(tmp_path: Path) -> None:
     with (lab.root / "inspect" / "weights" / "weights.csv").open(encoding="utf-8") as stream:
         table = list(csv.DictReader(stream))
     assert [row["layer"] for row in table if row["in_image"] == "1"] == layers_on_image(job)
+
+
+@pytest.mark.parametrize("named", [["model.1"], []], ids=["one layer", "none"])
+def test_a_layer_without_a_named_channel_has_no_picture(named: list[str], tmp_path: Path) -> None:
+    lab = inspect_lab(
+        tmp_path, 2, layers=["model.0", "model.1"], by="dissection", channels=3, weights=False
+    )
+    units = lab.root / "dissection" / "units.csv"
+    units.parent.mkdir(parents=True)
+    lines = ["layer,unit,concept,iou,named", "model.0,2,air,0.9,0"]
+    units.write_text("\n".join([*lines, *(f"{layer},5,fat,0.2,1" for layer in named)]) + "\n")
+    assert inspect(lab, "-q").exit_code == 0
+    folder = lab.root / "inspect" / "a"
+    found = sorted(path.name for path in folder.iterdir() if path.suffix != ".json")
+    wanted = ["layer-model-1_activations.png", "layer-model-1_unit-5_activation.nii.gz"]
+    assert found == ([f"a_{name}" for name in wanted] if named else [])
+    assert read_json(folder / "a_activations.json")["files"] == found[::-1]
+    shown = {(row["layer"], row["unit"]) for row in rows(lab, "units.csv") if row["shown"] == "1"}
+    assert shown == {(layer, "5") for layer in named}
+
+
+def test_maps_that_do_not_fit_into_memory_together_are_made_in_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is room for two and a half maps of model.0, and for less than one of model.2."""
+    keys = {"layers": ["model.0", "model.2"], "weights": False, "channels": 1}
+    lab = inspect_lab(tmp_path, 2, **keys)
+    assert inspect(lab, "-q").exit_code == 0
+    tables = {name: rows(lab, name) for name in ("units.csv", "layers.csv")}
+    lab.keys["output"] = str(tmp_path / "small")
+    passes: list[list[Units]] = []
+
+    def noted(predictor: Any, image: torch.Tensor, wanted: list[Units]) -> Any:
+        passes.append(list(wanted))
+        return blend_units(predictor, image, wanted)
+
+    monkeypatch.setattr("esegeta.workflow.inside.acts.ROOM_MB", 2.5 * (6 * 6 * 9) * 4 / 2**20)
+    monkeypatch.setattr("esegeta.workflow.inside.acts.blend_units", noted)
+    assert inspect(lab, "-q").exit_code == 0
+    folder = tmp_path / "small" / "tiny" / "inspect"
+    for name, table in tables.items():
+        with (folder / name).open(encoding="utf-8", newline="") as stream:
+            assert list(csv.DictReader(stream)) == table
+    case = [(one.layer, one.first, one.stop) for part in passes[:4] for one in part]
+    assert case == [("model.0", 0, 2), ("model.0", 2, 4), ("model.2", 0, 1), ("model.2", 1, 2)]
+    assert [len(part) for part in passes] == [1] * 10  # of two cases, and two pictures of the first
+
+
+@pytest.mark.parametrize("what", ["log", "constant", "made"])
+def test_first_filters_keep_the_networks_unit_where_no_line_leads_to_the_image(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles = []
+    where = "esegeta.workflow.inside.weigh.draw_filters"
+    monkeypatch.setattr(where, lambda path, *rest: titles.append(rest[-1]) or path.touch())
+    lab = inspect_lab(tmp_path, 2)
+    if what == "log":
+        lab.keys["data"]["preprocess"] = {"intensity": "log"}
+        for name in "ab":
+            save_image(tmp_path / f"{name}.nii.gz", 50 * np.abs(noise((12, 11))))
+    if what == "constant":
+        save_image(tmp_path / "a.nii.gz", np.ones((12, 11), dtype=np.float32))
+    job = build_inspection(load_config(lab.write()))
+    volume = job.basis.read(job.basis.cases[0])[0]
+    if what == "made":  # of no file, such as one that is in memory
+        assert slopes_of(job, volume) is not None
+        assert slopes_of(job, replace(volume, origin=None)) is None
+        return
+    assert slopes_of(job, volume) is None
+    result = inspect(lab)
+    assert result.exit_code == 0
+    words = "preprocessing is not linear in the file's grey values"
+    record = read_json(lab.root / "inspect" / "weights" / "weights.json")
+    assert record["slopes"] is None and words in record["notes"][0]
+    assert words in " ".join(result.output.split())
+    assert [title for title in titles if "model.0.conv" in title] == [
+        "model.0.conv: 4 filters of 1 x 3x3"
+    ]
+
+
+NO_FIRST_FILTER = '''\
+"""A network without a convolution, and one that shows its convolution something else."""
+
+import torch
+from torch import nn
+
+
+class Without(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Tanh()
+
+    def forward(self, x):
+        y = self.first(x)
+        return torch.cat([y, -y], dim=1)
+
+
+class Scaled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(1, 2, 3, padding=1)
+
+    def forward(self, x):
+        return self.first(2 * x)
+'''
+
+
+@pytest.mark.parametrize(
+    ("name", "note", "layers"),
+    [
+        ("Without", "the network has no 2D or 3D convolution", []),
+        ("Scaled", "no convolution takes the image itself", [("first", "0")]),
+    ],
+)
+def test_a_network_without_filters_of_the_image_is_said_to_have_none(
+    name: str, note: str, layers: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    lab = inspect_lab(tmp_path, 2, layers=["first"], channels=1)
+    (tmp_path / "no_first_filter.py").write_text(NO_FIRST_FILTER, encoding="utf-8")
+    lab.keys["model"] = {"kind": "module", "class": f"no_first_filter:{name}"}
+    assert inspect(lab, "-q").exit_code == 0
+    record = read_json(lab.root / "inspect" / "weights" / "weights.json")
+    assert record["notes"] == [f"inspect.weights: {note}"]
+    table = rows(lab, "weights/weights.csv")
+    assert [(row["layer"], row["in_image"]) for row in table] == layers
 
 
 @pytest.mark.slow
