@@ -50,6 +50,15 @@ def test_a_target_without_components_fails_by_itself_with_what_was_found(tmp_pat
     assert "lower min_volume_ml" in failed["message"]
 
 
+def test_the_parts_of_a_run_take_cases_of_their_own(tmp_path: Path) -> None:
+    lab = liver_lab(tmp_path, cases=2)
+    assert lab.run("--part", "1/2").exit_code == 0
+    (first,) = lab.maps()
+    assert lab.run("--part", "2/2").exit_code == 0
+    (second,) = lab.maps().keys() - {first}
+    assert sorted((first[0], second[0])) == ["a", "b"]
+
+
 def test_the_parts_of_a_prediction_take_cases_of_their_own(tmp_path: Path) -> None:
     lab = liver_lab(tmp_path, cases=2)
     assert lab.predict("--part", "1/2").exit_code == 0

@@ -131,7 +131,12 @@ def test_permutations_that_tell_too_little_are_said(
 ) -> None:
     lab = noisy_lab(tmp_path, shape=(9, 8), ndim=2)
     trails = {"samples": 100, "permutations": permutations, "windows": 4, "q_value": 0.05}
-    lab.keys["dissection"] |= {"trails": trails, "figures": {"units": 0}, "chance": {"samples": 9}}
+    lab.keys["dissection"] |= {
+        "layers": ["model.0", "model.2"],
+        "concepts": {"one": 1},
+        "trails": trails,
+        "chance": {"samples": 9},
+    }
     trails_of(lab)
     notes = read_json(lab.root / "dissection" / "summary.json")["notes"]
     assert any(note.startswith(said) for note in notes), notes
