@@ -74,7 +74,7 @@ def test_without_a_random_map_nothing_is_said(tmp_path: Path, quick: None) -> No
 def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, Experiment]:
     """Return an experiment that has made no map yet."""
     lab = lab_with(tmp_path_factory.mktemp("chance"), ["saliency", "random_map"])
-    lab.keys["scores"] += ["infidelity", {"name": "random_map_baseline", "base": DELETION}]
+    lab.keys["scores"] += ["completeness", {"name": "random_map_baseline", "base": DELETION}]
     lab.root.joinpath("a").mkdir(parents=True)
     return lab, build_experiment(load_config(lab.write()))
 
@@ -92,7 +92,7 @@ OF_MANY = "random_map_baseline is 0.3, the share of random maps that do as well 
         ({"deletion": 0.4}, {}, []),
         ({}, {"deletion": 0.2}, []),
         ({"deletion": 0.4}, {"deletion": None}, []),
-        ({"infidelity": 0.4}, {"infidelity": 0.2}, []),
+        ({"completeness": 0.4}, {"completeness": 0.2}, []),
         ({"random_map_baseline": 0.05}, {}, []),
         (
             {"random_map_baseline": 0.3, "deletion": 0.4},
