@@ -54,6 +54,8 @@ def test_three_slices_are_no_colours() -> None:
 def test_a_picture_that_is_filled_to_its_edges_is_body_throughout(ndim: int) -> None:
     assert find_body(speckle(SHAPES[ndim])[None]).all()
     assert find_body(torch.zeros(1, *SHAPES[ndim])).all()
+    channel = speckle(SHAPES[ndim])
+    assert find_body(torch.stack([channel, -channel])).all()  # equally bright all over
 
 
 def test_the_commonest_column_is_that_of_a_comparison_of_whole_columns() -> None:

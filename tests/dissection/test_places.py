@@ -60,3 +60,24 @@ def test_places_are_of_the_body_and_draws_tell_which_stay_in_it(ndim: int) -> No
         assert crop[tuple(place.voxels.T)].all()
         flat = place.shifted_positions(Covered((8,) * ndim, (8,) * ndim), (8,) * ndim)
         assert torch.equal(place.stay(), crop.flatten()[flat])
+
+
+def test_places_in_slices_have_no_axis_across_them() -> None:
+    """A 2D network goes along the second axis: its places are those of the slice's body."""
+    body = torch.zeros(9, 4, 11, dtype=torch.bool)
+    body[2:6, 1:, 3:10] = True
+    windows = WindowPlan((8, 6), slice_axis=1).lay(tuple(body.shape))
+    drawn = draw_places(
+        {"a": windows}, windows=99, samples=99 * 20, permutations=3, seed=1, bodies={"a": body}
+    )["a"]
+    padded, alone = windows.pad(body[None, None].float()), 0
+    for place in drawn:
+        seen = windows.cut(padded, [place.window])[0, 0].reshape(8, 6) > 0
+        inner = tuple(slice(f, f + n) for f, n in zip(place.first, place.shape, strict=True))
+        assert place.voxels.shape[1] == 2
+        assert place.shifts.shape == (3, 2)
+        if seen[inner].any():
+            assert torch.equal(place.body, seen[inner])
+            assert seen[tuple(place.voxels.T)].all()
+            alone += 1
+    assert 0 < alone < len(drawn)

@@ -76,6 +76,11 @@ LONG_DRAWS = {
     "constant": lambda: torch.full((2, LONG), -3.7),
     "largest where no sample is": lambda: (torch.arange(2 * LONG).reshape(2, -1) % 8 > 0).float(),
     "the sample is all there is": lambda: (torch.arange(2 * LONG).reshape(2, -1) % 8 == 0).float(),
+    "the sample has more than its share": lambda: (
+        torch.rand(2, LONG)
+        + (torch.arange(2 * LONG).reshape(2, -1) % LONG < 160)
+        * (torch.arange(2 * LONG).reshape(2, -1) % 8 == 0)
+    ),
     "a lump": lambda: torch.arange(2.0 * LONG).reshape(2, -1) / LONG,
 }
 

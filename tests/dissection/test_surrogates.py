@@ -9,7 +9,14 @@ from scipy import ndimage
 
 from esegeta.dissection.chance import CircularShift, q_values
 from esegeta.dissection.fields import Fields
-from esegeta.dissection.surrogates import Surrogates, grades_of, numbered, smoothness_vox, width_vox
+from esegeta.dissection.surrogates import (
+    FINEST_VOX,
+    Surrogates,
+    grades_of,
+    numbered,
+    smoothness_vox,
+    width_vox,
+)
 from esegeta.dissection.tally import ConceptParts, OverlapTally, tally
 from tests.dissection.bodies import FLAT, SHAPES, above_of, ellipsoid, smooth, space_of
 from tests.dissection.drawn import overlaps
@@ -158,3 +165,26 @@ def test_the_smallest_p_of_a_small_body_is_the_share_of_draws_in_the_same_place(
     reached = int((found >= int(concept.sum())).sum())
     assert float(null.p_values(nothing.most, found)) == (1 + reached) / 100
     assert float(null.p_values(nothing, found)) == 1
+
+
+def test_a_single_voxel_is_as_fine_as_can_be() -> None:
+    """It has no neighbours that could be alike."""
+    body = torch.ones(1, 1, dtype=torch.bool)
+    found = smoothness_vox(above_of(body[None]), 1, (1, 1), body.flatten(), (1.0, 1.0))
+    assert found.tolist() == [FINEST_VOX]
+
+
+def test_wide_masks_in_large_bodies_are_drawn_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the size of the unit, up to halves of voxels; layers share blocks of the same sides."""
+    monkeypatch.setattr("esegeta.dissection.blocks.SMALL_VOXELS", 0)
+    body = ellipsoid(SHAPES[2])
+    wide = torch.from_numpy(smooth(np.random.default_rng(1), SHAPES[2], 6.0) > 1)[None]
+    partition = ConceptParts.of([torch.ones_like(body), ~body])
+    case = Surrogates(samples=40).of_case(partition, space_of(body))
+    for ratios in ((1.0, 1.0), (1.0, 1.01)):
+        case.add(above_of(wide), 1, ratios)
+    found = case.overlaps()
+    size, outside = int((wide & body).sum()), int((wide & ~body).sum())
+    assert (found[:, :, 0] == size + outside).all()
+    assert (found[:, :, 1] == outside).all()
+    assert [max(sides) > 1 for sides in case.blocks] == [True]

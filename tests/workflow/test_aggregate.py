@@ -80,6 +80,23 @@ def test_the_table_is_the_map_summed_by_region(tmp_path: Path, orientation: str 
                 assert float(row["per_ml"]) == pytest.approx(total / volume_ml, rel=1e-5)
 
 
+def test_a_truth_of_overlapping_labels_has_a_region_for_integers_of_none(tmp_path: Path) -> None:
+    lab = pointwise_lab(tmp_path, [[1.0], [2.0]], [0.0, 0.0])
+    truth = np.zeros((12, 11, 9), np.uint8)
+    truth[:3], truth[3:5], truth[8:] = 1, 2, 7
+    save_image(tmp_path / "truth.nii.gz", truth)
+    lab.keys["data"]["cases"][0]["label"] = "truth.nii.gz"
+    lab.keys |= {"activation": "sigmoid", "labels": {"whole": [1, 2], "core": 2}}
+    lab.keys["region_order"] = ["whole", "core"]
+    lab.keys["targets"] = [{"name": "core", "label": "core", "over": "all"}]
+    lab.keys["aggregate"] = {"atlases": {"truth": "label"}}
+    assert lab.run().exit_code == 0
+    sizes = {row["region"]: float(row["volume_ml"]) / VOXEL_ML for row in table(lab)}
+    slab = 11 * 9
+    expected = {"all": 12, "outside": 3, "whole": 5, "core": 2, "7": 4}
+    assert sizes == pytest.approx({name: slab * count for name, count in expected.items()})
+
+
 def test_channels_alone_without_an_atlas(tmp_path: Path) -> None:
     lab = pointwise_lab(tmp_path, [[0.0, 0.0], [1.0, -3.0]], [0.0, 0.0])
     images = [str(save_image(tmp_path / f"{c}.nii.gz", noise(seed=1))) for c in ("t1", "t2")]

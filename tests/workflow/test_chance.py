@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from esegeta.config import load_config
 from esegeta.report.contents import sealed
+from esegeta.volume import write_json
+from esegeta.workflow.build import Experiment, build_experiment
+from esegeta.workflow.chance import doubts_of_chance
 from tests.experiments import Lab, unet_lab
 
 DELETION = {"name": "deletion", "features": {"kind": "blocks", "side_mm": 6}, "steps": 3}
@@ -64,3 +68,53 @@ def test_without_a_random_map_nothing_is_said(tmp_path: Path, quick: None) -> No
     lab = lab_with(tmp_path, ["saliency"])
     assert lab.run().exit_code == 0
     assert lab.sidecar("a", "liver", "saliency")["chance_warnings"] == []
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, Experiment]:
+    """Return an experiment that has made no map yet."""
+    lab = lab_with(tmp_path_factory.mktemp("chance"), ["saliency", "random_map"])
+    lab.keys["scores"] += ["completeness", {"name": "random_map_baseline", "base": DELETION}]
+    lab.root.joinpath("a").mkdir(parents=True)
+    return lab, build_experiment(load_config(lab.write()))
+
+
+OF_ONE = "deletion is {}, that of random_map {}"
+OF_MANY = "random_map_baseline is 0.3, the share of random maps that do as well on deletion"
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "said"),
+    [
+        ({"deletion": 0.4}, {"deletion": 0.5}, []),
+        ({"deletion": 0.3}, {"deletion": 0.3}, [OF_ONE.format(0.3, 0.3)]),
+        ({"deletion": 0.4}, {"deletion": 0.3}, [OF_ONE.format(0.4, 0.3)]),
+        ({"deletion": 0.4}, {}, []),
+        ({}, {"deletion": 0.2}, []),
+        ({"deletion": 0.4}, {"deletion": None}, []),
+        ({"completeness": 0.4}, {"completeness": 0.2}, []),
+        ({"random_map_baseline": 0.05}, {}, []),
+        (
+            {"random_map_baseline": 0.3, "deletion": 0.4},
+            {"deletion": 0.2},
+            [OF_MANY, OF_ONE.format(0.4, 0.2)],
+        ),
+    ],
+    ids=range(9),
+)
+def test_a_map_is_held_against_what_random_ones_reached(
+    own: dict[str, float],
+    other: dict[str, float | None],
+    said: list[str],
+    compared: tuple[Lab, Experiment],
+) -> None:
+    """Not by scores that grow with the map, nor where either has no value."""
+    lab, experiment = compared
+    names = {"case": "a", "target": "liver", "method": "random_map"}
+    theirs = [{**names, "score": k, "value": v, "better": "lower"} for k, v in other.items()]
+    path = lab.file("a", "liver", "random_map", "attrmap.json")
+    write_json(path, sealed({"scores": theirs}))
+    rows = [{"score": name, "value": value} for name, value in own.items()]
+    expected = (f"does not beat a random map: {'; '.join(said)}",) if said else ()
+    assert doubts_of_chance(experiment, {**names, "method": "saliency"}, rows) == expected
+    assert doubts_of_chance(experiment, names, rows) == ()

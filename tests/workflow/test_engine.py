@@ -180,6 +180,19 @@ def test_when_the_preparation_fails_all_of_the_batch_do(tmp_path: Path) -> None:
     assert list(statuses(outcome).values()) == ["failed", "failed", "done"]
 
 
+def test_when_memory_runs_out_for_all_of_a_batch_each_is_tried_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freed: list[str] = []
+    monkeypatch.setattr("torch.cuda.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.cuda.empty_cache", lambda: freed.append("cache"))
+    tasks = [number_task(tmp_path, number, batch="a") for number in range(2)]
+    job = Job(failing={"prepare number 0": RuntimeError("CUDA out of memory.")})
+    outcome, _ = run(tmp_path, tasks, job)
+    assert list(statuses(outcome).values()) == ["done", "done"]
+    assert freed[0] == "cache"
+
+
 def test_results_stand_in_the_order_of_tables(tmp_path: Path) -> None:
     tasks = [number_task(tmp_path, number) for number in (2, 0, 1)]
     _, tables = run(tmp_path, tasks)

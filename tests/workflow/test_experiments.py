@@ -5,6 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from esegeta.config import load_config
+from esegeta.volume import read_case
+from esegeta.workflow.build import build_experiment
+from esegeta.workflow.prepared import with_files
 from tests.experiments import SHAPE, noise, pointwise_lab, save_image, threshold_lab
 
 
@@ -140,6 +144,28 @@ def test_a_baseline_file_of_each_case(orientation: str | None, tmp_path: Path) -
         expected = 2.0 * (noise(seed=place) - noise(seed=10 + place))
         found = lab.map(name, "whole", "integrated_gradients")
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_file_among_other_baselines_is_read_in_its_place(tmp_path: Path) -> None:
+    """For its case; those beside it stay as they are, in methods within methods too."""
+    lab = threshold_lab(tmp_path, cases=2)
+    lab.keys["targets"] = [{"name": "whole", "label": "liver", "over": "all"}]
+    baselines = ["zero", {"file": "low_{case}.nii.gz"}, "blur"]
+    base = {"name": "gradient_shap", "samples": 3, "baselines": baselines}
+    lab.keys["methods"] = [{"name": "noise_tunnel", "samples": 1, "noise": 1e-7, "base": base}]
+    for place, name in enumerate("ab"):
+        save_image(tmp_path / f"low_{name}.nii.gz", noise(seed=10 + place))
+    experiment = build_experiment(load_config(lab.write()))
+    (method,) = experiment.methods.values()
+    case = experiment.cases[1]
+    volume, _ = read_case(case, experiment.preprocess, experiment.reading)
+    found = with_files(method, case, experiment, volume)
+    first, own, last = found.base.baselines
+    before = method.base.baselines
+    assert (first, last) == (before[0], before[2])
+    assert own.file == before[1].file
+    filled = own.of(volume)[0]
+    np.testing.assert_array_equal(filled.numpy(), noise(seed=11))
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from esegeta.workflow.journal import Journal
+from esegeta.workflow.reserve import Reserve
 from tests.experiments import Lab, pointwise_lab, quick
 
 __all__ = ["quick"]
@@ -92,3 +93,22 @@ class _Full:
 
     def write(self, content: bytes) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EOPNOTSUPP], ids=["full", "not offered"])
+def test_space_is_set_aside_where_the_disk_offers_that(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is full is told of; one that sets nothing aside goes without."""
+
+    def posix_fallocate(handle: int, start: int, length: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "posix_fallocate", posix_fallocate)
+    reserve = Reserve(tmp_path)
+    if number == errno.ENOSPC:
+        with pytest.raises(OSError, match="No space"):
+            reserve.fill()
+    else:
+        reserve.fill()
+    assert list(tmp_path.iterdir()) == []

@@ -79,6 +79,32 @@ def test_what_an_edited_config_no_longer_makes_is_listed_and_moved(
     assert "earlier configs" not in lab.run().output
 
 
+def test_a_case_that_is_left_out_leaves_no_folder_when_its_files_are_moved(
+    quick: None, tmp_path: Path
+) -> None:
+    """A file of the same name that was moved earlier is replaced; what nobody made stays."""
+    assert prune(tmp_path) == []  # there is no run
+    lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0], cases=3)
+    assert lab.run().exit_code == 0
+    (lab.root / "c" / "notes.txt").write_text("mine")
+    names = {path.relative_to(lab.root) for case in "bc" for path in (lab.root / case).iterdir()}
+    (lab.root / STALE / "b").mkdir(parents=True)
+    (lab.root / STALE / "b" / lab.file("b", "liver", "saliency").name).write_text("older")
+    del lab.keys["data"]["cases"][1:]
+    assert "--prune" in lab.run().output
+    assert lab.run("--prune").exit_code == 0
+    assert not (lab.root / "b").exists()
+    assert [path.name for path in (lab.root / "c").iterdir()] == ["notes.txt"]
+    moved = {
+        path.relative_to(lab.root / STALE)
+        for path in (lab.root / STALE).rglob("*")
+        if path.is_file()
+    }
+    assert moved == names - {Path("c/notes.txt")}
+    assert (lab.root / STALE / "b" / lab.file("b", "liver", "saliency").name).stat().st_size > 99
+    assert stale_in(lab.root) == prune(lab.root) == []
+
+
 def test_files_are_told_apart_by_case_target_and_method(tmp_path: Path) -> None:
     for name in (
         "a/a_label-liver_desc-saliency_attrmap.nii.gz",

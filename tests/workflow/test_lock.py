@@ -1,5 +1,7 @@
 """Two processes on one folder: the second is told who holds it; what the dead left is taken."""
 
+import errno
+import fcntl
 import json
 import os
 import platform
@@ -105,4 +107,36 @@ def test_a_torn_file_holds_nobody(text: str, tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot write here"), locked(tmp_path / "file"):
+        pass
+
+
+def test_a_file_that_is_removed_while_it_is_taken_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By whoever held the folder until then: the lock on its removed file keeps nobody out."""
+    real, asked = fcntl.flock, []
+
+    def flock(handle: int, how: int) -> None:
+        real(handle, how)
+        if not asked:
+            (tmp_path / NAME).unlink()
+        asked.append(handle)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with locked(tmp_path):
+        assert len(asked) == 2
+        assert json.loads((tmp_path / NAME).read_text())["pid"] == os.getpid()
+
+
+def test_on_a_disk_without_locks_what_the_file_says_decides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(handle: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with locked(tmp_path):
+        assert (tmp_path / NAME).is_file()
+    leave(tmp_path, pid=os.getppid())
+    with pytest.raises(OutputError, match=f"process {os.getppid()} on"), locked(tmp_path):
         pass

@@ -199,6 +199,23 @@ def test_methods_that_read_layers_explain_a_mean_of_probabilities(tmp_path: Path
         assert len(found["spread"]["members"]) == 2
 
 
+def test_layers_of_mirrored_passes_have_a_spread_beside_their_mean(tmp_path: Path) -> None:
+    lab = unet_lab(tmp_path, ndim=2, shape=(9, 8))
+    lab.keys["targets"][0]["over"] = "all"
+    lab.keys["inference"].update(average="probabilities", mirror=[0], spread="members")
+    lab.keys["methods"] = [{"name": "hires_cam", "layer": "model.0"}]
+    result = lab.run()
+    assert result.exit_code == 0, result.output
+    found = lab.sidecar("a", "liver", "hires_cam")
+    assert found["facts"]["more"]["passes_per_window"] == 2
+    ends = [f"member-{k}_attrmap.nii.gz" for k in (1, 2)]
+    assert {lab.file("a", "liver", "hires_cam", end).name for end in ends} <= {*found["files"]}
+    maps = np.stack([voxels(lab.file("a", "liver", "hires_cam", end)) for end in ends])
+    assert np.abs(maps[0] - maps[1]).max() > 0
+    spread = voxels(lab.file("a", "liver", "hires_cam", "stat-spread_attrmap.nii.gz"))
+    np.testing.assert_allclose(spread, maps.std(axis=0), rtol=1e-4, atol=1e-6)
+
+
 def test_dissecting_an_ensemble_is_refused(tmp_path: Path) -> None:
     lab = unet_lab(tmp_path)
     folds(lab)

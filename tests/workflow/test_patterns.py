@@ -8,6 +8,7 @@ import torch
 
 from esegeta.config import load_config
 from esegeta.explain import PatternAttribution, PatternNet, Saliency, SmoothGrad, fit_patterns
+from esegeta.model.file_hash import file_sha256
 from esegeta.volume import read_case
 from esegeta.workflow.build import Experiment, build_experiment
 from esegeta.workflow.prepared import (
@@ -16,7 +17,7 @@ from esegeta.workflow.prepared import (
     patterns_path,
     with_patterns,
 )
-from tests.experiments import Lab, noise, pointwise_lab, save_image, unet_lab
+from tests.experiments import Lab, noise, pointwise_lab, refused, save_image, unet_lab
 
 SHAPE = (8, 7, 6)
 
@@ -77,6 +78,21 @@ def test_what_decides_them_is_in_their_fingerprint(lab: Lab) -> None:
     assert patterns_fingerprint(PatternNet(), other) != first
     save_image(experiment.cases[1].images[0], noise(SHAPE, seed=9))
     assert patterns_fingerprint(PatternNet(), build(lab)) != first
+
+
+def test_a_file_of_patterns_that_is_not_there_is_refused_where_it_stands(lab: Lab) -> None:
+    lab.keys["methods"] = ["saliency", {"name": "pattern_net", "patterns": "mine.safetensors"}]
+    result = lab.validate()
+    line = lab.line_of("pattern_net")
+    refused(result, lab, f"tiny.yaml:{line}: ", "patterns: mine.safetensors: no such file")
+    asked = lab.keys["methods"].pop()
+    experiment, explainer = build(lab), PatternNet(patterns="mine.safetensors")
+    assert patterns_fingerprint(explainer, experiment) is None
+    patterns_of(experiment).save(lab.folder / "mine.safetensors")
+    expected = file_sha256(lab.folder / "mine.safetensors")
+    assert patterns_fingerprint(explainer, experiment) == expected
+    lab.keys["methods"].append(asked)
+    assert lab.validate().exit_code == 0
 
 
 @pytest.mark.slow

@@ -1,8 +1,10 @@
 """As many windows at a time as fit, and what does not fit is refused beforehand."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -19,7 +21,7 @@ from esegeta.workflow.free_memory import free_bytes, held_bytes
 from esegeta.workflow.placing import with_smaller_batch
 from esegeta.workflow.room import GB, Room, room_of, window_bytes
 from tests.builders import predictor
-from tests.experiments import Lab, unet_lab
+from tests.experiments import SHAPE, Lab, unet_lab
 
 CPU = torch.device("cpu")
 
@@ -149,3 +151,59 @@ def test_a_run_slab_by_slab_writes_what_another_does(
     for name, data in results[0].items():
         assert data.dtype == results[1][name].dtype
         np.testing.assert_allclose(results[1][name], data, rtol=1e-6, atol=1e-7)
+
+
+class Raising(nn.Module):
+    """A network that cannot be run, and says why."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__()
+        self.words, self.weight = words, nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError(self.words)
+
+
+def test_a_window_that_does_not_fit_by_itself_takes_more_than_there_is() -> None:
+    model = predictor(nn.Conv3d(1, 2, 1), (4, 4, 4))
+    full = replace(model, network=Raising("CUDA out of memory. Tried to allocate 2 GiB"))
+    assert window_bytes(full, 1) == float("inf")
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        window_bytes(replace(model, network=Raising("mat1 and mat2 cannot be multiplied")), 1)
+
+
+def test_a_network_without_gradients_is_measured_forward_alone() -> None:
+    class Forward(nn.Conv3d):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            assert not x.requires_grad
+            return super().forward(x)
+
+    model = predictor(Forward(1, 2, 1), (4, 4, 4))
+    assert window_bytes(replace(model, gradients=False), 1) >= 2 * 2 * 4**3 * 4
+
+
+def test_a_graphics_card_gives_no_more_than_is_promised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a share of its memory, of which there is at most one."""
+    given: list[tuple[float, int]] = []
+    monkeypatch.setattr(
+        "torch.cuda.get_device_properties", lambda device: SimpleNamespace(total_memory=8 * GB)
+    )
+    monkeypatch.setattr(
+        "torch.cuda.set_per_process_memory_fraction",
+        lambda share, device: given.append((share, device.index)),
+    )
+    for limit in (2 * GB, 16 * GB):
+        module._limit_device(torch.device("cuda", 1), limit)
+    module._limit_device(CPU, GB)
+    assert given == [(0.25, 1), (1.0, 1)]
+
+
+def test_a_prediction_that_is_held_lies_beside_its_slopes_as_a_whole(tmp_path: Path) -> None:
+    """Held, three of the volume for a curved target; in slabs, of gradients one and a half."""
+    lab = lab_of(tmp_path)
+    lab.keys["targets"] = [{"name": "a", "label": "liver", "of": "entropy", "over": "all"}]
+    experiment = build_experiment(load_config(lab.write()))
+    voxels = math.prod(SHAPE)
+    assert room_of(experiment).slabs == 3 * 2 * 4 * voxels
+    linear = lab_of(tmp_path)
+    assert room_of(build_experiment(load_config(linear.write()))).slabs == 2 * 4 * voxels

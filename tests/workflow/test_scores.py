@@ -78,6 +78,18 @@ def test_curves_go_to_a_table_and_a_picture_and_give_the_areas(lab: Lab) -> None
     ]
 
 
+def test_scores_alone_leave_no_map(lab: Lab) -> None:
+    lab.keys["scores"] = [{"name": "infidelity", "samples": 2}]
+    assert lab.run().exit_code == 0
+    before = (lab.root / "scores.csv").read_bytes()
+    lab.keys |= {"write": ["scores"], "output": str(lab.folder / "alone")}
+    assert lab.run().exit_code == 0
+    root = lab.folder / "alone" / "tiny"
+    assert (root / "scores.csv").read_bytes() == before
+    assert not list(root.rglob("*_attrmap.nii.gz"))
+    assert not list(root.rglob("*.png"))
+
+
 @pytest.mark.slow
 def test_pictures_of_curves_are_drawn_again_only_where_they_change(lab: Lab) -> None:
     lab.keys["methods"] = ["saliency", "random_map"]

@@ -9,7 +9,8 @@ import torch
 
 from esegeta.config import load_config
 from esegeta.errors import ConfigError, DeviceError
-from esegeta.workflow.build import build_experiment
+from esegeta.workflow.build import build_basis, build_experiment
+from esegeta.workflow.record import describe_basis
 from tests.experiments import unet_lab, voxels
 
 
@@ -27,6 +28,12 @@ def test_a_list_of_devices_shares_windows_out(tmp_path: Path, second: torch.devi
     lab.keys["device"] = []
     with pytest.raises(ConfigError, match="device"):
         load_config(lab.write())
+
+
+def test_the_record_names_the_device(tmp_path: Path, second: torch.device) -> None:
+    config = load_config(unet_lab(tmp_path, shape=(9, 8, 8)).write())
+    found = describe_basis(build_basis(config, device=second.type))["device"]
+    assert (found["type"], found["name"]) == (second.type, "second device of the tests")
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Tasks of every command are data and top-level functions, so that they can be sent elsewhere."""
 
 import pickle
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import pytest
 from typer.main import get_command
 
 from esegeta.cli import app
+from esegeta.volume import ReadingWarning
 from esegeta.workflow.journal import Journal
-from esegeta.workflow.task import Ended, Task
+from esegeta.workflow.task import Desk, Ended, Silence, Task
 from tests.experiments import Lab, esegeta, unet_lab
 from tests.workflow.dissect.causal import causal_lab
 from tests.workflow.retrain.tasks import small_task
@@ -51,6 +53,16 @@ def test_every_task_survives_pickling(command: str, tasks: list[Task], tmp_path:
     assert any(among in task.name for task in tasks)
     for task in tasks:
         assert pickle.loads(pickle.dumps(task)) == task
+
+
+def test_remarks_on_files_are_notes_and_other_warnings_stay_warnings() -> None:
+    desk = Desk(None, Silence())
+    with pytest.warns(RuntimeWarning, match="overflow") as shown, desk.noting_readings():
+        for _ in range(2):
+            warnings.warn("a.nii: no units: taken as mm", ReadingWarning, stacklevel=1)
+        warnings.warn("overflow", RuntimeWarning, stacklevel=1)
+    assert desk.notes == ["a.nii: no units: taken as mm"]
+    assert len(shown) == 1
 
 
 def test_commands_have_the_same_options() -> None:
