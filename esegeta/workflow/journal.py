@@ -48,6 +48,8 @@ class Journal:
             self._file = self.path.open("wb", buffering=0)
             self._set_aside()
         except OSError as error:
+            if self._file is not None:
+                self._file.close()
             raise refusal_to_write(self.path, error) from error
         return self
 
