@@ -172,6 +172,16 @@ def test_a_terminal_shows_the_same_in_colour(monkeypatch: pytest.MonkeyPatch) ->
         assert fragment in plain
 
 
+@pytest.mark.parametrize(("name", "has_some"), [("occlusion", True), ("input_x_gradient", False)])
+def test_a_terminal_shows_no_table_of_no_parameters(
+    name: str, has_some: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    monkeypatch.setattr("esegeta.cli.help_page.console_for_tables", lambda: console)
+    show_method(name)
+    assert ("meaning" in console.file.getvalue()) == has_some
+
+
 def test_parameters_come_with_their_defaults() -> None:
     text = esegeta("methods", "integrated_gradients").stdout
     assert "  steps: int = 32\n" in text
@@ -301,6 +311,15 @@ def test_init_does_not_overwrite(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert f"{path}: already exists" in result.stderr
     assert path.read_text() == "precious"
+
+
+def test_init_writes_one_config(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    for words in ([first, second], [first, "-o", second]):
+        result = esegeta("init", *words)
+        assert result.exit_code == 2
+        assert f"init: 2 files to write: {first}, {second}; name one" in result.stderr
+    assert not first.exists() and not second.exists()
 
 
 @pytest.mark.slow
