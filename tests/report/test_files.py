@@ -7,6 +7,7 @@ import pytest
 
 from esegeta.errors import RunError
 from esegeta.report import (
+    CurveFiles,
     PredictionFiles,
     TaskFiles,
     read_record,
@@ -102,3 +103,16 @@ def test_a_record_of_predictions_alone(tmp_path: Path) -> None:
     write_record(tmp_path, {"command": "predict", "units": []})
     with pytest.raises(RunError, match="contains predictions but no maps; `esegeta run`"):
         read_record(tmp_path)
+
+
+def test_curves_of_an_earlier_run_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    files = CurveFiles(tmp_path, "torso", "liver")
+    kept, gone = files.of_score("deletion"), files.of_score("road")
+    others = [CurveFiles(tmp_path, "torso", "liver_2").of_score("road")]
+    others += [gone.with_name("torso_label-liver_desc-ig_overlay.png"), gone.with_suffix(".csv")]
+    gone.parent.mkdir()
+    for path in (kept, gone, *others):
+        path.touch()
+    files.remove_others(["deletion"])
+    assert not gone.exists()
+    assert all(path.exists() for path in (kept, *others))
