@@ -39,6 +39,15 @@ def test_a_run_gives_what_it_wrote(lab: Lab) -> None:
     assert lab.maps() != kept
 
 
+def test_a_run_ends_with_a_report_where_the_config_asks_for_one(lab: Lab) -> None:
+    page = lab.root / "report" / "index.html"
+    esegeta.run(lab.write())
+    assert not page.exists()
+    lab.keys["report"] = True
+    esegeta.run(lab.write())
+    assert page.is_file()
+
+
 def test_a_config_may_be_keys(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     keys = {**lab.keys, "methods": ({"name": "saliency"}, "input_x_gradient")}
