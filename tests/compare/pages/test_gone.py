@@ -15,6 +15,7 @@ from esegeta.compare.pages.records import methods_to_cite, record_of
 from esegeta.compare.pages.runs import read_runs
 from esegeta.errors import RunError
 from esegeta.report import PredictionFiles, TaskFiles, write_record
+from esegeta.results_folder import COMPARISON_RECORD
 from esegeta.volume import Grid, excerpt_of
 from esegeta.volume.nifti import write_nifti
 from esegeta.volume.volume import Source
@@ -186,3 +187,11 @@ def test_a_report_of_no_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no folder is named"):
         write_report([], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_comparison_alone_is_no_run(tmp_path: Path) -> None:
+    folder = tmp_path / "compare"
+    folder.mkdir()
+    (folder / COMPARISON_RECORD).write_text("{}")
+    with pytest.raises(RunError, match=r"compare: holds a comparison and no run; name the runs"):
+        write_report([folder], tmp_path / "out")
