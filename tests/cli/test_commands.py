@@ -172,14 +172,20 @@ def test_a_terminal_shows_the_same_in_colour(monkeypatch: pytest.MonkeyPatch) ->
         assert fragment in plain
 
 
-@pytest.mark.parametrize(("name", "has_some"), [("occlusion", True), ("input_x_gradient", False)])
-def test_a_terminal_shows_no_table_of_no_parameters(
-    name: str, has_some: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("occlusion", {"box"}), ("input_x_gradient", set()), ("pattern_net", {"patterns"})],
+)
+def test_a_terminal_shows_the_parameters_that_are_given_if_there_are_any(
+    name: str, shown: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=100)
     monkeypatch.setattr("esegeta.cli.help_page.console_for_tables", lambda: console)
     show_method(name)
-    assert ("meaning" in console.file.getvalue()) == has_some
+    text = console.file.getvalue()
+    assert ("meaning" in text) == bool(shown)
+    cyan = re.findall(r"\x1b\[36m(\w+)", text)
+    assert set(cyan) >= shown and "fitted" not in cyan  # which a run fills in
 
 
 def test_parameters_come_with_their_defaults() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.experiments import Lab, esegeta, pointwise_lab
+from tests.workflow.predictions import liver_lab, without_maps
 
 SHAPE = (8, 8, 8)
 
@@ -27,6 +28,14 @@ def test_a_part_says_how_all_are_gathered_and_that_tells_what_is_to_come(lab: La
     gathered = esegeta("gather", lab.root)
     assert gathered.exit_code == 0 and "not done yet" not in gathered.stdout
     assert set(lab.statuses().values()) == {"done"}
+
+
+def test_a_part_of_predictions_writes_none_of_their_tables(tmp_path: Path) -> None:
+    lab = without_maps(liver_lab(tmp_path))
+    assert lab.predict("--part", "1/1", "-q").exit_code == 0
+    assert lab.segmentation("a").any() and not (lab.root / "predictions.csv").exists()
+    assert esegeta("gather", lab.root).exit_code == 0
+    assert [row["case"] for row in lab.predictions()] == ["a"]
 
 
 def test_only_what_all_parts_did_is_reported_on(lab: Lab) -> None:
