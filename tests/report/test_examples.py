@@ -76,8 +76,9 @@ def test_a_comparison_tells_its_correlation(tmp_path: Path) -> None:
 
 
 def test_examples_that_raise_a_target_stand_above_those_that_lower_it(
-    tmp_path: Path, figures: list[Figure]
+    tmp_path: Path, figures: list[Figure], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("esegeta.report.influence_figures.FINE_DPI", 20)
     many = {f"e{number:02}": number - 10.0 for number in range(2 * MOST_BARS + 4)}
     panels = [InfluencePanel("a / liver", "tracin", {"x": 1.0, "y": -2.0})] * 3
     draw_influence(tmp_path, "title", [*panels, InfluencePanel("b / liver", "tracin", many)])

@@ -60,13 +60,13 @@ def test_several_channels_are_rows_each_with_a_grey_scale_of_its_own(channels: i
 
 
 def test_a_change_is_drawn_in_the_middle_grey_where_there_is_none(
-    tmp_path: Path, figures: list[Figure]
+    tmp_path: Path, unsaved: list[Figure]
 ) -> None:
     before = np.full((1, 8, 8), 3.0, np.float32)
     after = before.copy()
     after[0, :4] += 2
     draw_dream(tmp_path / "d.png", before, after, (1.0, 1.0), [(0.0, 10.0)], "title")
-    (figure,) = figures
+    (figure,) = unsaved
     assert [axis.get_title() for axis in figure.axes] == ["before", "after", "change, ±2"]
     change = np.asarray(figure.axes[2].images[0].get_array())
     assert set(np.unique(change)) == {5.0, 10.0}  # the middle of the scale, and its end
@@ -74,12 +74,12 @@ def test_a_change_is_drawn_in_the_middle_grey_where_there_is_none(
 
 @pytest.mark.parametrize("channels", [1, 2])
 def test_planes_are_named_and_so_are_channels_where_there_are_several(
-    channels: int, tmp_path: Path, figures: list[Figure]
+    channels: int, tmp_path: Path, unsaved: list[Figure]
 ) -> None:
     data, names = numbered(channels, SHAPE), ["t1", "t2"][:channels]
     save_planes(tmp_path / "p.png", data, (1.0, 1.0, 1.0), [(0.0, 99.0)] * channels, names)
-    titles = [axis.get_title() for axis in figures[0].axes]
+    titles = [axis.get_title() for axis in unsaved[0].axes]
     ends = [""] if channels == 1 else [", channel t1", ", channel t2"]
     assert titles == [f"{plane}{end}" for end in ends for plane in PLANES]
-    last = np.asarray(figures[0].axes[-1].images[0].get_array())
+    last = np.asarray(unsaved[0].axes[-1].images[0].get_array())
     np.testing.assert_array_equal(last, data[-1, 3].T)

@@ -18,7 +18,7 @@ def bar(concept: str, layer: str, size: float, *, holds: bool = True, note: str 
 
 
 def test_each_layer_has_a_panel_with_its_own_concepts(
-    tmp_path: Path, figures: list[Figure]
+    tmp_path: Path, unsaved: list[Figure]
 ) -> None:
     bars = [
         bar("edge", "first", 2.0, note="0.90"),
@@ -26,7 +26,7 @@ def test_each_layer_has_a_panel_with_its_own_concepts(
         bar("edge", "last", -3.0, holds=False, note="0.20"),
     ]
     draw_sizes(tmp_path / "s.png", bars, "title", "logit")
-    first, last = figures[0].axes
+    first, last = unsaved[0].axes
     assert [label.get_text() for label in first.get_yticklabels()] == ["edge", "depth"]
     assert [text.get_text() for text in first.texts] == ["0.90", "too few cases"]
     assert [text.get_text() for text in last.texts] == ["0.20"]  # no depth in the last layer
@@ -44,14 +44,14 @@ def test_each_layer_has_a_panel_with_its_own_concepts(
 
 
 def test_shares_lie_end_to_end_from_what_sees_nothing(
-    tmp_path: Path, figures: list[Figure]
+    tmp_path: Path, unsaved: list[Figure]
 ) -> None:
     null = np.linspace(0, 0.4, 41).tolist()
     panels = [
         ShareBars(f"layer {k}", ["a", "b"], [0.5, -0.2], 0.1, 0.4, 0.9, null) for k in range(3)
     ]
     draw_shares(tmp_path / "c.png", panels, "title")
-    *axes, left_over = figures[0].axes
+    *axes, left_over = unsaved[0].axes
     assert not left_over.axison and all(axis.axison for axis in axes)
     assert [axis.get_title() for axis in axes] == ["layer 0", "layer 1", "layer 2"]
     a, b, null = axes[0].patches
