@@ -41,8 +41,6 @@ def show_methods() -> None:
     known = [kind.traits.family for kind in found.values()]
     for family in dict.fromkeys([*METHOD_FAMILIES, *known]):
         kinds = {name: kind for name, kind in found.items() if kind.traits.family == family}
-        if not kinds:
-            continue
         console.print(f"[bold]{family}[/]: {METHOD_FAMILIES.get(family, '')}")
         table = Table("name", "cost", "needs", "what it is", box=None, pad_edge=False)
         for name, kind in kinds.items():
@@ -116,8 +114,6 @@ def show_scores() -> None:
     families = dict.fromkeys([*SCORE_FAMILIES, *(kind.family for kind in found.values())])
     for family in families:
         kinds = {name: kind for name, kind in found.items() if kind.family == family}
-        if not kinds:
-            continue
         console.print(f"[bold]{family}[/]: {SCORE_FAMILIES.get(family, '')}")
         table = Table("score", "value", "range", "better", "what it is", box=None, pad_edge=False)
         for name, kind in kinds.items():

@@ -103,12 +103,10 @@ def _show_rich(
 
 
 def default_of(item: dataclasses.Field[Any]) -> str:
-    """Return the default of a parameter as people write it."""
+    """Return the default of a parameter as people write it; no parameter is without one."""
     value = item.default
     if item.default_factory is not dataclasses.MISSING:
         value = item.default_factory()
-    if value is dataclasses.MISSING:
-        return "(must be given)"
     return value.name if isinstance(value, (Explainer, Score)) else repr(value)
 
 

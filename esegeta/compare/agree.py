@@ -181,11 +181,11 @@ def _tails(paths: Sequence[Path]) -> list[str]:
     parts = [path.resolve().parts for path in paths]
     while len({part[-1] for part in parts}) == 1:
         parts = [part[:-1] for part in parts]
-    for length in range(1, max(map(len, parts)) + 1):
-        tails = ["/".join(part[-length:]) for part in parts]
-        if len(set(tails)) == len(tails):
-            return tails
-    raise AssertionError("the same folder twice")
+    tails = [
+        ["/".join(part[-length:]) for part in parts]
+        for length in range(1, max(map(len, parts)) + 1)
+    ]
+    return next(found for found in tails if len(set(found)) == len(found))
 
 
 def _told_apart(first: RunFolder, other: RunFolder) -> str:

@@ -31,6 +31,7 @@ def test_a_run_gives_what_it_wrote(lab: Lab) -> None:
     assert results.scores == lab.scores() and results.scores[0]["score"] == "gini"
     assert results.record == lab.record()
     assert repr(results).startswith(f"<Results {lab.root}: 1 maps, ")
+    assert not (lab.root / "report").exists()
     with pytest.raises(OutputError, match='did you mean "scores"'):
         results.table("score")
     kept = lab.maps()

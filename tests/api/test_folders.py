@@ -63,6 +63,16 @@ def test_a_folder_gives_what_its_config_gives(
     assert np.array_equal(image.affine, wanted.affine)
 
 
+def test_an_image_is_prepared_as_the_folder_says(tmp_path: Path) -> None:
+    model, keys = bundle(tmp_path)
+    experiment = build_experiment(load_config(written(tmp_path, keys)))
+    wanted, _ = read_case(experiment.cases[0], experiment.preprocess, experiment.reading)
+    for given in (tmp_path / "ct.nii.gz", [str(tmp_path / "ct.nii.gz")]):
+        image = model.load_volume(given)
+        assert torch.equal(image.data, wanted.data) and image.name == "ct"
+    assert model.load_volume(tmp_path / "ct.nii.gz", name="mine").name == "mine"
+
+
 def test_mirroring_may_be_left_out(tmp_path: Path) -> None:
     pytest.importorskip("dynamic_network_architectures")
     folder = Results(tmp_path, folds=(0,)).write()

@@ -15,6 +15,23 @@ from tests.experiments import voxels
 from tests.volume.files import geometry_bytes, save_nifti
 
 
+def test_a_truth_that_went_another_way_than_its_image_is_refused(
+    path: Path, tmp_path: Path
+) -> None:
+    forms = {"sform": affine_of("sheared"), "qform": affine_of("oblique")}
+    labels = (voxels(path) > 50).astype(np.int16)
+    truth = save_nifti(tmp_path / "seg.nii.gz", labels, **forms)
+    turned = esegeta.load_volume(path, orientation="LPS")
+    with pytest.raises(GridError, match="not loaded with this orientation and spacing_mm; give"):
+        esegeta.load_label_map(truth, turned, orientation="RAS")
+    plain = esegeta.load_volume(path)
+    torch.testing.assert_close(
+        esegeta.load_label_map(truth, plain), (plain.data[0] > 50).long(), check_dtype=False
+    )
+    with pytest.raises(GridError, match=r"voxels, but the volume has 12x10x9; give orientation"):
+        esegeta.load_label_map(truth, plain, spacing_mm=(3.0, 3.0, 3.0))
+
+
 @pytest.mark.slow
 def test_label_maps_of_files_come_onto_the_volumes_grid(
     model: esegeta.SegmentationModel, path: Path, tmp_path: Path

@@ -173,6 +173,22 @@ def test_a_terminal_shows_the_same_in_colour(monkeypatch: pytest.MonkeyPatch) ->
         assert fragment in plain
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("occlusion", {"box"}), ("input_x_gradient", set()), ("pattern_net", {"patterns"})],
+)
+def test_a_terminal_shows_the_parameters_that_are_given_if_there_are_any(
+    name: str, shown: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    monkeypatch.setattr("esegeta.cli.help_page.console_for_tables", lambda: console)
+    show_method(name)
+    text = console.file.getvalue()
+    assert ("meaning" in text) == bool(shown)
+    cyan = re.findall(r"\x1b\[36m(\w+)", text)
+    assert set(cyan) >= shown and "fitted" not in cyan  # which a run fills in
+
+
 def test_parameters_come_with_their_defaults() -> None:
     text = esegeta("methods", "integrated_gradients").stdout
     assert "  steps: int = 32\n" in text
@@ -302,6 +318,15 @@ def test_init_does_not_overwrite(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert f"{path}: already exists" in result.stderr
     assert path.read_text() == "precious"
+
+
+def test_init_writes_one_config(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    for words in ([first, second], [first, "-o", second]):
+        result = esegeta("init", *words)
+        assert result.exit_code == 2
+        assert f"init: 2 files to write: {first}, {second}; name one" in result.stderr
+    assert not first.exists() and not second.exists()
 
 
 @pytest.mark.slow

@@ -192,3 +192,24 @@ def test_refusals(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert "is the folder of a run" in result.stderr
     assert esegeta("compare").exit_code == 2
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_who_does_not_beat_the_random_map_has_a_dagger(tmp_path: Path) -> None:
+    values = {
+        (f"c{case}", "t", method, "sensitivity_n"): value + case / 100
+        for case in range(3)
+        for method, value in (("good", 0.1), ("random_map", 0.5), ("weak", 0.9))
+    }
+    run = FakeRun(values).write(tmp_path / "run")
+    result = esegeta("compare", run, "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert [line.split()[:2] for line in lines[1:4]] == [
+        ["good", "1.00"],
+        ["random_map", "2.00"],
+        ["weak", "†"],
+    ]
+    told = " ".join(result.stdout.split())
+    assert "†: does not beat the random map on a faithfulness score" in told
+    assert "... and" not in result.stdout

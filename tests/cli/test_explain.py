@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from esegeta.config import load_config
@@ -222,3 +223,16 @@ def test_a_config_beside_a_network_says_the_rest(tmp_path: Path, image: Path) ->
     found = yaml.safe_load(path.read_text())
     assert {key: found[key] for key in kept} == kept
     assert found["model"] == {"kind": "torchscript", "path": named}
+
+
+def test_a_map_that_is_zero_has_no_picture(tmp_path: Path, image: Path) -> None:
+    network = torch.nn.Conv3d(1, 2, 1)
+    network.load_state_dict(
+        {"weight": torch.zeros(2, 1, 1, 1, 1), "bias": torch.tensor([0.0, 1.0])}
+    )
+    save_trace(network, (1, 1, 8, 8, 8), tmp_path / "blind.ts")
+    window = ("--set", "inference.window=[8,8,8]")
+    done = esegeta("explain", tmp_path / "blind.ts", image, "-o", tmp_path / "out", *window)
+    assert done.exit_code == 2 and "the map is zero everywhere" in done.stderr
+    assert f"config in {tmp_path / 'out' / 'config.yaml'}" in done.stdout
+    assert "picture" not in done.stdout

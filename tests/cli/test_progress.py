@@ -3,8 +3,10 @@
 import io
 import os
 import pty
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,10 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from esegeta.cli.progress import Bars, PlainLines
+from esegeta.cli.progress import Bars, PlainLines, listen, show_outcome
 from esegeta.config import load_config
-from esegeta.workflow import Ended, Silence, build_experiment, run_experiment
-from esegeta.workflow.task import Content, Desk, Kind, Status, Task
+from esegeta.workflow import Ended, Outcome, Silence, build_experiment, run_experiment
+from esegeta.workflow.task import Content, Desk, Fault, Kind, Status, Task
 from tests.experiments import Lab, noise, pointwise_lab, save_image, unet_lab
 
 COMMAND = [sys.executable, "-c", "from esegeta.cli import main; main()", "run"]
@@ -217,3 +219,47 @@ def test_the_foreseen_windows_are_those_that_run(tmp_path: Path) -> None:
     assert shown["a / corner, all / smoothgrad"] == (2, 16 * (windows + 1), 16 * (windows + 1))
     assert shown["a / corner, all / occlusion"][:2] == (2, None)
     assert shown["a / corner, all / occlusion"][2] > windows
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal of 100 columns, whatever the tests run in."""
+    for name, value in (("COLUMNS", "100"), ("TERM", "xterm-256color")):
+        monkeypatch.setenv(name, value)
+
+
+def plain(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
+
+
+@pytest.mark.usefixtures("wide")
+def test_a_terminal_gets_bars_and_warnings_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stdout", stream)
+    with listen(quiet=False) as listener:
+        listener.expect(2)
+        listener.begin("a / liver / ig", 1, 4)
+        listener.end(replace(ended("a / liver / ig", "done"), warnings=("[0, 1] is narrow",)))
+    text = plain(stream.getvalue())
+    assert "done a / liver / ig" in text and "  warning: [0, 1] is narrow" in text
+    assert "1/2" in text and "━" in text
+
+
+@pytest.mark.usefixtures("wide")
+def test_failures_are_a_table_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    failure = replace(ended("b / liver [1]", "failed"), fault=Fault("no voxel; use `over: all`"))
+    show_outcome(Outcome([ended("a", "done"), failure]), Path("out"), quiet=True)
+    lines = [line.strip("│┃ ") for line in plain(stream.getvalue()).splitlines()]
+    assert lines[0] == "failures"
+    assert re.split(r"\s*[│┃]\s*", lines[2]) == ["task", "what was wrong"]
+    (row,) = [line for line in lines if line.startswith("b")]
+    assert re.split(r"\s*│\s*", row) == ["b / liver [1]", "no voxel; use `over: all`"]

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from esegeta.view import Session
+from tests.builders import unet
+from tests.closed import save_trace
 from tests.experiments import Lab, esegeta, noise, save_image, unet_lab
 
 
@@ -64,6 +66,17 @@ def test_a_model_and_an_image_need_no_config(
     ((session, _),) = opened
     assert session.case.images == (image,) and session.experiment.root == tmp_path / "seen"
     assert np.allclose(session.scene.volume.data[0].numpy(), noise((9, 10, 11), seed=7))
+
+
+def test_what_is_guessed_of_a_model_is_said(
+    tmp_path: Path, opened: list[tuple[Session, dict[str, Any]]]
+) -> None:
+    save_trace(unet(3), (1, 1, 8, 8, 8), tmp_path / "network.ts")
+    image = save_image(tmp_path / "new.nii.gz", noise((8, 8, 8)))
+    done = esegeta("view", tmp_path / "network.ts", image, "-o", tmp_path / "seen")
+    assert done.exit_code == 0 and len(opened) == 1, done.output
+    assert "note: the window is a guess" in done.stdout
+    assert "note: no preprocessing is known" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from esegeta.compare.folder import family_of, in_order, owners_of
+from esegeta.compare.folder import aspect_of, family_of, in_order, kind_of_metric, owners_of
 from esegeta.score import SCORES
 
 NAMES = {
@@ -41,6 +41,16 @@ def test_every_score_has_its_family_with_and_without_an_id(name: str) -> None:
 
 def test_a_score_of_another_version_is_of_no_family() -> None:
     assert family_of("deletion_gap", NAMES) == "other"
+
+
+def test_a_figure_is_known_by_its_name_among_all_that_scores_declare() -> None:
+    kind = kind_of_metric("gini", {})
+    assert kind is not None and kind.name == "gini"
+    assert aspect_of("gini", {}) == SCORES["gini"].aspect()
+    for metric in ("infidelity_of_tomorrow", "mine.infidelity_of_tomorrow"):
+        names = {metric.partition(".")[0]: "infidelity"} if "." in metric else {}
+        assert kind_of_metric(metric, {**NAMES, **names}) is None
+        assert aspect_of(metric, {**NAMES, **names}) == metric
 
 
 def test_known_families_come_first_and_what_is_unknown_last() -> None:

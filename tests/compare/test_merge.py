@@ -103,6 +103,9 @@ def test_runs_of_one_name_and_other_weights_are_told_apart_by_folder(tmp_path: P
     assert list(study.merged.models) == ["liver (old)", "liver (new)"]
     (note,) = study.merged.notes
     assert all(text in note for text in ("different weights", str(paths[0]), str(paths[1])))
+    third = FakeRun(VALUES, weights="3").write(tmp_path / "2025" / "new" / "liver")
+    names = [f"liver ({tmp_path.name}/{one})" for one in ("old", "new")]
+    assert list(compare_runs([*paths, third]).merged.models) == [*names, "liver (2025/new)"]
 
 
 def test_the_same_weights_under_other_windows_are_another_model(tmp_path: Path) -> None:
@@ -277,6 +280,14 @@ def test_undefined_values_keep_their_reasons(tmp_path: Path) -> None:
     run = FakeRun(values, reasons={key: "the ground truth is empty"}).write(tmp_path / "x")
     found = {one.case: one.reason for one in compare_runs([run]).merged.undefined}
     assert found == {"c1": "the ground truth is empty", "c2": "no reason given"}
+
+
+def test_each_undefined_value_of_a_task_has_its_own_reason(tmp_path: Path) -> None:
+    auroc, infidelity = (("c1", "t", "saliency", score) for score in ("auroc", "infidelity"))
+    values = {**VALUES, auroc: math.nan, infidelity: math.nan}
+    run = FakeRun(values, reasons={infidelity: "nothing changes"}).write(tmp_path / "x")
+    found = {one.score: one.reason for one in compare_runs([run]).merged.undefined}
+    assert found == {"auroc": "no reason given", "infidelity": "nothing changes"}
 
 
 def test_infinite_values_count_as_undefined(tmp_path: Path) -> None:

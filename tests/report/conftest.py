@@ -18,3 +18,11 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 
     monkeypatch.setattr(Figure, "savefig", kept)
     return found
+
+
+@pytest.fixture
+def unsaved(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """Every figure that the test would save, for tests that only ask what is in it."""
+    found: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, *args, **more: found.append(self))
+    return found

@@ -7,6 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from esegeta.report import BoxPage, BoxPanel, draw_boxes
+from esegeta.report.boxes import MOST_POINTS
 
 
 def test_boxes_stand_in_the_row_of_their_method(tmp_path: Path, figures: list[Figure]) -> None:
@@ -57,3 +58,15 @@ def test_panels_that_do_not_fill_the_last_row(tmp_path: Path, figures: list[Figu
     axes = figures[0].axes
     assert [axis.get_title() for axis in axes if axis.axison] == [f"s{n}" for n in range(5)]
     assert len(axes) == 8
+
+
+@pytest.mark.parametrize(("count", "num_points"), [(MOST_POINTS, MOST_POINTS), (30, 0)])
+def test_many_values_are_a_box_without_points(
+    count: int, num_points: int, tmp_path: Path, unsaved: list[Figure]
+) -> None:
+    panel = BoxPanel("s", "none", {("m", "a"): np.linspace(1, 2, count).tolist()})
+    draw_boxes(tmp_path / "x.png", BoxPage("t", ("m",), ("a",), frozenset(), (panel,)))
+    points = [line for line in unsaved[0].axes[0].lines if line.get_marker() == "."]
+    fliers = [line for line in points if line.get_markersize() == 3]
+    drawn = sum(len(line.get_xdata()) for line in points if line not in fliers)
+    assert (drawn, len(fliers)) == (num_points, int(not num_points))

@@ -47,6 +47,14 @@ def test_layers_without_a_named_unit_are_counted_instead() -> None:
     assert [label.get_text() for label in figure.axes[1].get_xticklabels()] == ["a", "b"]
 
 
+def test_panels_that_do_not_fill_the_last_row_are_empty() -> None:
+    counts = {f"layer{number}": {"a": 1} for number in range(13)}
+    axes = concepts_figure(counts, {"a": "x"}, "t").axes
+    assert len(axes) > 13
+    assert sum(axis.axison for axis in axes) == 13
+    assert all(axis.get_title(loc="left") for axis in axes if axis.axison)
+
+
 def test_concepts_without_a_unit_have_no_column_and_are_listed() -> None:
     counts = {"one": {"a": 2, "b": 0, "c": 1}, "two": {"a": 0, "b": 0, "c": 3}}
     figure = concepts_figure(counts, {"a": "x", "b": "y", "c": "x"}, "t")

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from esegeta.report import CurveRow
-from esegeta.report.curve_figures import area_under, curves_figure, end_of_mass, method_looks
+from esegeta.report.curve_figures import (
+    PANELS_A_ROW,
+    area_under,
+    curves_figure,
+    end_of_mass,
+    method_looks,
+)
 from esegeta.report.style import GREY
 from tests.report.test_csv_tables import CURVES
 
@@ -92,3 +98,13 @@ def test_no_two_methods_look_the_same(number: int) -> None:
     methods = [f"m{place}" for place in range(number)]
     looks = method_looks(methods, {"m0", "m1"})
     assert len({tuple(look.values()) for look in looks.values()}) == number
+
+
+def test_panels_that_do_not_fill_the_last_row_are_hidden() -> None:
+    count = PANELS_A_ROW + 1
+    rows = [curve("saliency", (1.0, 0.0), f"curve {number}") for number in range(count)]
+    axes = curves_figure(rows, (), "t").axes
+    assert [axis.get_title() for axis in axes if axis.get_visible()] == [
+        f"curve {number}" for number in range(count)
+    ]
+    assert len(axes) == 2 * PANELS_A_ROW

@@ -6,10 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 
 from esegeta.examples import SurrogateData, fit_surrogate
-from esegeta.report import LeftOutPanel, Tile, draw_left_out
+from esegeta.report import InfluencePanel, LeftOutPanel, Tile, draw_influence, draw_left_out
 from esegeta.report.example_tiles import tiles_figure
+from esegeta.report.influence_figures import MOST_BARS
+from esegeta.report.style import BLUE, VERMILION
 from esegeta.report.surrogate_figures import _tree_figure
 from tests.experiments import esegeta
 from tests.workflow.examples.labs import examples_lab, with_influence
@@ -29,6 +33,29 @@ def test_a_tile_shows_the_patients_right_on_the_left() -> None:
     np.testing.assert_allclose(corners.mean(axis=0), [0, 0], atol=0.15)
 
 
+def test_lines_of_tiles_may_be_short_and_go_on_without_a_name() -> None:
+    picture = np.zeros((4, 3), dtype=np.uint8)
+    whole = Tile("all of it", picture, np.ones_like(picture, dtype=bool))
+    lines = [("items", "#000000", [whole, whole]), ("", "#000000", [whole])]
+    axes = tiles_figure("title", lines).axes
+    assert [axis.get_visible() for axis in axes] == [True, True, True, False]
+    assert [axis.get_title(loc="left") for axis in axes[::2]] == ["items", ""]
+    assert not axes[0].collections  # no outline of what is all of it
+    assert axes[0].get_xlim() == (3.5, -0.5)
+
+
+def test_a_tree_of_a_dice_tells_it_in_its_leaves() -> None:
+    values = np.linspace(0, 1, 40)[:, None]
+    answers = np.where(values[:, 0] > 0.5, 0.75, 0.25)
+    table = SurrogateData(("volume_ml",), values, answers, np.arange(40) % 2, "dice")
+    texts = [
+        text.get_text()
+        for text in _tree_figure("title", fit_surrogate(table, "tree", 3)).axes[0].texts
+    ]
+    leaves = [text for text in texts if text.startswith("Dice")]
+    assert leaves == ["Dice 0.25\n20 regions", "Dice 0.75\n20 regions"]
+
+
 def test_a_tree_is_drawn_with_its_rule_and_counts() -> None:
     values = np.linspace(0, 1, 40)[:, None]
     answers = (values[:, 0] > 0.5).astype(float)
@@ -46,6 +73,24 @@ def test_a_comparison_tells_its_correlation(tmp_path: Path) -> None:
     )
     draw_left_out(tmp_path, "title", [panel])
     assert (tmp_path / "leave_one_out.png").stat().st_size > 1000
+
+
+def test_examples_that_raise_a_target_stand_above_those_that_lower_it(
+    tmp_path: Path, figures: list[Figure], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("esegeta.report.influence_figures.FINE_DPI", 20)
+    many = {f"e{number:02}": number - 10.0 for number in range(2 * MOST_BARS + 4)}
+    panels = [InfluencePanel("a / liver", "tracin", {"x": 1.0, "y": -2.0})] * 3
+    draw_influence(tmp_path, "title", [*panels, InfluencePanel("b / liver", "tracin", many)])
+    assert (tmp_path / "influence.png").is_file()
+    few, *_, last = [axis for axis in figures[0].axes if axis.get_visible()]
+    assert len(figures[0].axes) == 6  # in rows of three, two of which are hidden
+    assert [label.get_text() for label in few.get_yticklabels()] == ["y", "x"]
+    assert [bar.get_width() for bar in few.patches] == [-2.0, 1.0]
+    colours = [to_hex(bar.get_facecolor()) for bar in few.patches]
+    assert colours == [BLUE, VERMILION]
+    names = [label.get_text() for label in last.get_yticklabels()]
+    assert names == [*list(many)[:MOST_BARS], *list(many)[-MOST_BARS:]]
 
 
 @pytest.mark.slow

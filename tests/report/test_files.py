@@ -8,6 +8,7 @@ import pytest
 
 from esegeta.errors import RunError
 from esegeta.report import (
+    CurveFiles,
     PredictionFiles,
     TaskFiles,
     read_record,
@@ -127,3 +128,16 @@ def test_the_head_of_a_record_is_what_stands_before_its_tasks(
 def test_the_head_of_a_damaged_record_is_empty(text: str, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(text)
     assert read_record_head(tmp_path) == {}
+
+
+def test_curves_of_an_earlier_run_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    files = CurveFiles(tmp_path, "torso", "liver")
+    kept, gone = files.of_score("deletion"), files.of_score("road")
+    others = [CurveFiles(tmp_path, "torso", "liver_2").of_score("road")]
+    others += [gone.with_name("torso_label-liver_desc-ig_overlay.png"), gone.with_suffix(".csv")]
+    gone.parent.mkdir()
+    for path in (kept, gone, *others):
+        path.touch()
+    files.remove_others(["deletion"])
+    assert not gone.exists()
+    assert all(path.exists() for path in (kept, *others))

@@ -12,7 +12,8 @@ from PIL import Image
 
 import esegeta
 from esegeta.errors import MapError
-from esegeta.explain import Attribution, InputXGradient, Saliency
+from esegeta.explain import Attribution, InputXGradient, IntegratedGradients, Saliency
+from esegeta.report.notebook import facts_of
 from tests.builders import predictor, unet, volume
 from tests.oracles import frozen
 
@@ -77,3 +78,15 @@ def test_a_score_needs_the_map_alone(attribution: Attribution) -> None:
         score.score(replace(attribution, explainer=None))
     model, image = attribution.target.scene.predictor, attribution.volume
     assert Saliency().explain(model, image, attribution.target).explainer == esegeta.Saliency()
+
+
+def test_parameters_and_completeness_are_told_where_there_are_any(attribution: Attribution) -> None:
+    model, image = predictor(unet(2), (8, 8)), volume((12, 10), 1)
+    whole = IntegratedGradients(2, "zero").explain(model, image, frozen(model, image))
+    told, others = dict(facts_of(whole)), dict(facts_of(attribution))
+    assert told["parameters"].startswith("steps: 2, baseline: ")
+    error = whole.facts.completeness_relative
+    assert error is not None
+    assert told["off completeness"] == f"{error:.2%} of the target's change"
+    assert set(told) - set(others) >= {"parameters"}
+    assert ("off completeness" in others) == (attribution.facts.completeness_relative is not None)

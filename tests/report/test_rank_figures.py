@@ -74,3 +74,21 @@ def test_the_heat_map_holds_its_numbers(tmp_path: Path, figures: list[Figure]) -
     }
     assert [line.get_ydata()[0] for line in axis.lines if line.get_ydata()[0] == 1.5] == [1.5]
     assert [label.get_text() for label in axis.get_xticklabels()] == ["a", "b", "c"]
+
+
+def test_a_number_close_to_the_last_rank_is_left_out(tmp_path: Path, unsaved: list[Figure]) -> None:
+    names = tuple(f"m{place}" for place in range(25))
+    ranks = tuple(float(place + 1) for place in range(25))
+    draw_rank_diagram(tmp_path / "x.png", RankDiagram("t", names, ranks, frozenset(), 2.0, ()))
+    numbers = [int(text) for text in texts(unsaved[0]) if text.isdigit()]
+    assert numbers == [1, *range(2, 24, 2), 25]
+
+
+def test_a_large_heat_map_has_no_numbers(
+    tmp_path: Path, unsaved: list[Figure], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("esegeta.report.rank_figures.MOST_NUMBERED", 2)
+    names = ("a", "b", "c")
+    draw_heat_map(tmp_path / "x.png", HeatMap("t", names, ("f",) * 3, np.eye(3)))
+    axis, bar = unsaved[0].axes
+    assert not axis.texts and bar.get_ylabel() == "Spearman's rho"

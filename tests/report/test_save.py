@@ -18,6 +18,7 @@ from esegeta.explain import (
     map_on_file,
 )
 from esegeta.report import TaskFiles, remove_attribution, save_attribution
+from esegeta.report.save import remove_other_components
 from esegeta.volume import Grid, Intensity, Preprocess, Source, volume_from_tensor
 from tests.builders import affine_of, linear, predictor, volume
 from tests.experiments import read_json, voxels
@@ -54,6 +55,29 @@ def test_one_channel_has_the_standard_error_of_its_map(tmp_path: Path) -> None:
     assert files.standard_error.name == name
     np.testing.assert_array_equal(voxels(files.standard_error), error[0].numpy())
     assert sidecar["standard_error"].endswith("of the map")
+
+
+def test_an_interval_of_the_draws_is_told_where_it_is_known(tmp_path: Path) -> None:
+    found = attribution_of(1, standard_error=torch.rand(1, *SHAPE))
+    known = replace(found, facts=replace(found.facts, more={"t_95": 2.6}))
+    _, _, sidecar = saved(tmp_path, known)
+    end = "of the map; the value +- `t_95` of them is a 95 % interval"
+    assert sidecar["standard_error"].endswith(end)
+
+
+def test_what_an_earlier_prediction_had_of_components_is_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "torso"
+    folder.mkdir()
+    ends = ("_desc-ig_attrmap.nii.gz", "_chan-t1_desc-ig_attrmap.nii.gz", "_score-deletion_x.png")
+    names = {
+        target: [*(f"torso_label-{target}{end}" for end in ends), f"torso_{target}.mrb"]
+        for target in ("liver", "liver#1", "liver#2", "liver_2#3")
+    }
+    for name in (name for some in names.values() for name in some):
+        (folder / name).touch()
+    remove_other_components(tmp_path, "torso", "liver", ["liver#1"])
+    left = {path.name for path in folder.iterdir()}
+    assert left == {name for target, some in names.items() if target != "liver#2" for name in some}
 
 
 def test_channels_have_their_own_and_the_sum_has_none(tmp_path: Path) -> None:

@@ -18,11 +18,15 @@ from esegeta.report.shapes import (
 )
 from esegeta.workflow.spread.own_journal import line_in
 
+CURVE = {"score": "s", "curve": "c", "x_label": "x", "y_label": "y", "x": [0.0, 1.0], "y": [2, 3]}
+
 FOREIGN: list[tuple[Any, dict[str, Any], str]] = [
     (MapTold, {"files": 3}, "files"),
     (MapTold, {"warnings": None}, "warnings"),
     (MapTold, {"warnings": [5]}, "warnings.0"),
     (MapTold, {"curves": [{"score": "s"}]}, "curves.0.curve"),
+    (MapTold, {"curves": [{**CURVE, "y": [1.0]}]}, "curves.0"),
+    (MapTold, {"curves": [{**CURVE, "ticks": ["a"]}]}, "curves.0"),
     (MapTold, {"scores": 5}, "scores"),
     (MapTold, {"facts": {"seconds": "x"}}, "facts.seconds"),
     (MapTold, {"display": {"position_mm": [1, 2]}}, "display.position_mm"),
@@ -57,13 +61,15 @@ def test_what_is_no_object_is_no_record(text: str, tmp_path: Path) -> None:
 
 
 def test_what_a_later_version_adds_is_allowed() -> None:
+    assert misfit({"curves": [CURVE, {**CURVE, "ticks": ["a", "b"]}]}, MapTold) is None
     assert misfit({"scores": [], "new": 5, "facts": {"seconds": 1, "new": []}}, MapTold) is None
 
 
 def test_lines_of_journals_that_no_process_has_written_are_left_out() -> None:
     ended = {"task": "t", "key": None, "status": "done", "seconds": 1, "warnings": []}
     assert line_in(json.dumps({**ended, "content": {}})) is not None
-    assert line_in(json.dumps({"process": "part 1/2", "started": "2026-01-01T00:00:00"}))
+    for started in ("2026-01-01T00:00:00", ""):
+        assert line_in(json.dumps({"process": "part 1/2", "started": started}))
     for foreign in (
         {**ended, "content": 5},
         {**ended, "content": {}, "status": "odd"},

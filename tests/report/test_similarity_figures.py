@@ -78,3 +78,13 @@ def test_only_labels_that_are_there_are_explained() -> None:
 def test_it_is_a_picture(tmp_path: Path) -> None:
     draw_heats(tmp_path / "x.png", [Heat("all", ["a"], [[1.0]])], "title")
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_panels_that_do_not_fill_the_last_row_are_empty() -> None:
+    heats = [Heat(f"table {number}", ["a"], [[1.0]]) for number in range(4)]
+    *panels, _ = heats_figure(heats, "title").axes
+    assert [axis.get_title() for axis in panels if axis.axison] == [heat.title for heat in heats]
+    row = {"kind": "case", "label": "liver", "pc1": 0.0, "pc2": 1.0, "share1": 0.7, "share2": 0.2}
+    scatters = [Scatter(f"layer {number}", [row]) for number in range(4)]
+    axes = scatters_figure(scatters, ["liver"], "title").axes
+    assert [axis.axison for axis in axes] == [True] * 4 + [False] * 2

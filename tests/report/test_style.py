@@ -9,7 +9,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from esegeta import report
-from esegeta.report.style import panel_grid, wrap
+from esegeta.report.style import (
+    comment_of,
+    has_comment,
+    new_figure,
+    panel_grid,
+    save_figure,
+    wrap,
+)
 
 TEXTS = {
     "words": "units by concept of a network that was trained on few images",
@@ -56,3 +63,19 @@ def test_only_the_style_makes_and_saves_figures() -> None:
 )
 def test_panels_fill_line_by_line(panels: int, most: int, expected: tuple[int, int]) -> None:
     assert panel_grid(panels, most) == expected
+
+
+def test_a_picture_is_known_by_its_comment_and_only_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    figure = new_figure((1, 1))
+    save_figure(path, figure, comment="of this map")
+    content = path.read_bytes()
+    assert has_comment(path, "of this map") and comment_of(path) == "of this map"
+    assert not has_comment(path, "of another")
+    assert not has_comment(tmp_path / "none.png", "of this map")
+    damaged = bytearray(content)
+    damaged[len(content) // 2] ^= 1
+    for left in (content[:-20], content[:-4], bytes(damaged), content + b"more"):
+        path.write_bytes(left)
+        assert comment_of(path) == "of this map"
+        assert not has_comment(path, "of this map")

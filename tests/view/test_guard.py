@@ -1,5 +1,8 @@
 """Who is refused: each way by itself, on every address."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import pytest
 
 pytest.importorskip("starlette", reason="the extra `view` is not installed")
@@ -7,8 +10,8 @@ pytest.importorskip("httpx2", reason="httpx2 is not installed")
 
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
-from starlette.routing import Route
-from starlette.testclient import TestClient
+from starlette.routing import Route, WebSocketRoute
+from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from esegeta.view.guard import Guard
 from tests.view.sessions import ADDRESS, PORT, TOKEN, Page
@@ -84,6 +87,32 @@ def test_two_tokens_are_refused_even_where_one_is_right() -> None:
 
 def test_a_token_of_other_letters_is_refused_and_no_fault() -> None:
     assert client().get("/?token=%C3%A9%FF").status_code == 403
+
+
+def test_an_application_begins_and_ends_behind_it() -> None:
+    told: list[str] = []
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        told.append("begun")
+        yield
+        told.append("ended")
+
+    with TestClient(Guard(Starlette(lifespan=lifespan), PORT, TOKEN)):
+        assert told == ["begun"]
+    assert told == ["begun", "ended"]
+
+
+def test_what_is_not_http_is_refused() -> None:
+    app = Starlette(routes=[WebSocketRoute("/", lambda socket: socket.accept())])
+    asked = TestClient(Guard(app, PORT, TOKEN), base_url=ADDRESS)
+    with (
+        pytest.raises(WebSocketDenialResponse) as refused,
+        asked.websocket_connect(f"ws://127.0.0.1:{PORT}/?token={TOKEN}", headers=GOOD),
+    ):
+        pass
+    told = refused.value
+    assert (told.status_code, told.json()["message"]) == (403, "only HTTP is served")
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -114,3 +114,24 @@ def test_closing_stops_what_runs() -> None:
     assert slow.begun.wait(PATIENCE_S)
     jobs.close()
     assert job.state == "cancelled"
+
+
+def test_closing_drops_what_waits() -> None:
+    jobs, done = Jobs(), list[int]()
+    slow = Slow(jobs)
+    jobs.submit(slow)
+    assert slow.begun.wait(PATIENCE_S)
+    waiting = [jobs.submit(lambda: {"n": done.append(1)}) for _ in range(3)]
+    jobs.close()
+    assert [job.state for job in waiting] == ["cancelled"] * 3 and not done
+
+
+def test_only_the_latest_jobs_are_remembered(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("esegeta.view.jobs.MOST_REMEMBERED", 2)
+    numbers = []
+    for _ in range(4):
+        job = jobs.submit(dict)
+        ended(jobs, job)
+        numbers.append(job.number)
+    known = [number for number in numbers if jobs.find(number) is not None]
+    assert known == numbers[-2:]

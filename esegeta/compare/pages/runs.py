@@ -152,6 +152,10 @@ def read_runs(paths: Sequence[Path]) -> list[ReportRun]:
     for path in paths:
         for folder in _expanded(path):
             found.setdefault(folder.resolve(), folder)
+    if not found and paths:
+        raise RunError(
+            f"{paths[0]}: holds a comparison and no run", hint="name the runs themselves"
+        )
     if not found:
         raise RunError("no folder is named", hint="`esegeta report results/demo`")
     folders = [_read(path) for path in found.values()]

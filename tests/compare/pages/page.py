@@ -87,4 +87,9 @@ class Page:
             found = re.fullmatch(rf'esegetaVolume\("{identity}", "([^"]*)"\);\n', script)
             assert found
             text = found[1]
-        return nib.Nifti1Image.from_bytes(gzip.decompress(base64.b64decode(text)))
+        return read_copy(base64.b64decode(text))
+
+
+def read_copy(content: bytes) -> nib.Nifti1Image:
+    """Return a display copy as an image."""
+    return nib.Nifti1Image.from_bytes(gzip.decompress(content))

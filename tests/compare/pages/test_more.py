@@ -114,6 +114,8 @@ def test_every_method_and_score_can_be_cited() -> None:
         ([{"clip": [0, 5]}, {"zscore": {}}], (0, 5)),
         ({"ct": {"clip": [-100, 200], "mean": 0, "std": 1}}, (-100, 200)),
         ({"zscore": {"over": "all"}}, None),
+        ([{"window": ["p1", "p99"]}, {"clip": [0, 5]}], (0, 5)),
+        ([{"window": [None, 400]}, "minmax"], None),
         (None, None),
     ],
 )

@@ -81,3 +81,26 @@ def test_numbers_are_short(value: float | None, text: str) -> None:
 def test_only_fractions_are_shortened() -> None:
     texts = ("123456789", "-3", "0.123456", "liver", "", "nan")
     assert [short_text(text) for text in texts] == ["123456789", "-3", "0.1235", "liver", "", "–"]
+
+
+def test_named_places_have_the_ends_of_their_names() -> None:
+    line = ChartLine("a", (0, 1, 2), (1, 2, 3))
+    names = ("first", "model.1.submodule.conv", "a<b")
+    svg = str(chart_svg(chart(line, ticks=names), ["a"]))
+    found = re.findall(
+        r'translate\(([\d.]+) [\d.]+\) rotate\(-50\)"[^>]*>([^<]*)<title>([^<]*)<', svg
+    )
+    assert [(short, whole) for _, short, whole in found] == [
+        ("first", "first"),
+        (f"…{names[1][-13:]}", names[1]),
+        ("a&lt;b", "a&lt;b"),
+    ]
+    assert [float(x) - 4 for x, _, _ in found] == pytest.approx([x for x, _ in points(svg, "a")])
+    assert 'text-anchor="middle">2<' not in svg
+
+
+def test_a_line_that_never_changes_lies_in_the_middle() -> None:
+    flat = points(str(chart_svg(chart(ChartLine("a", (0, 1), (3, 3))), ["a"])), "a")
+    rising = points(str(chart_svg(chart(ChartLine("a", (0, 1), (2, 4))), ["a"])), "a")
+    assert flat[0][1] == flat[1][1]
+    assert flat[0][1] == pytest.approx((rising[0][1] + rising[1][1]) / 2, abs=0.2)
