@@ -39,7 +39,7 @@ from esegeta.workflow.spread.folder import SharedFolder
 from esegeta.workflow.spread.gather import Gathered, gather_held, processes_of
 from esegeta.workflow.spread.origin import Origin
 from esegeta.workflow.spread.own_gpus import num_workers_of
-from esegeta.workflow.spread.own_journal import Line, read_journal
+from esegeta.workflow.spread.own_journal import JournalLine, read_journal
 from esegeta.workflow.spread.parts import Lot, lots_of
 from esegeta.workflow.spread.progress import Tail
 from esegeta.workflow.spread.run_part import keeping_hashes
@@ -120,7 +120,7 @@ def own_lines(keys: ClusterKeys) -> list[str]:
     return [f"cluster: every job runs its lines of {' and '.join(given)}"] if given else []
 
 
-def before(line: Line, policy: Policy) -> Line | None:
+def before(line: JournalLine, policy: Policy) -> JournalLine | None:
     """Return what counts of earlier runs: what failed is tried again, what was done is skipped."""
     if policy.overwrite or line["status"] == "failed":
         return None

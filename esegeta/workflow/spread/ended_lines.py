@@ -9,7 +9,7 @@ from typing import Any
 
 from esegeta.workflow.off_memory import OffMemory, key_of
 from esegeta.workflow.spread.folder import SharedFolder
-from esegeta.workflow.spread.own_journal import Line, lines_of
+from esegeta.workflow.spread.own_journal import JournalLine, lines_of
 from esegeta.workflow.task import Task
 
 SCHEMA = """
@@ -33,12 +33,12 @@ class EndedLines:
     """
 
     def __init__(
-        self, folder: SharedFolder, whole: Path, take: Callable[[Line], Line | None]
+        self, folder: SharedFolder, whole: Path, take: Callable[[JournalLine], JournalLine | None]
     ) -> None:
         self._tables = OffMemory(SCHEMA)
         self._take = take
         for path in (whole, *folder.journals):
-            head: Line = {}
+            head: JournalLine = {}
             for line in lines_of(path):
                 head = line if "process" in line else head
                 if "task" not in line:
@@ -48,7 +48,7 @@ class EndedLines:
                 keys = _keys_of(line["task"], line["key"])
                 self._tables.run(KEEP_BEST, (*keys, line["status"], json.dumps(line)))
 
-    def of(self, task: Task) -> Line | None:
+    def of(self, task: Task) -> JournalLine | None:
         """Return how a task ended; None where no journal says it."""
         keys = _keys_of(task.name, task.key)
         row = self._tables.row("SELECT line FROM ended WHERE task = ? AND key = ?", keys)
@@ -59,7 +59,7 @@ def _keys_of(name: str, key: str | None) -> tuple[bytes, bytes]:
     return key_of(name), key_of(key or "")
 
 
-def _placed(fault: dict[str, Any], head: Line) -> dict[str, Any]:
+def _placed(fault: dict[str, Any], head: JournalLine) -> dict[str, Any]:
     """Return a fault that says where it happened."""
     where = [f"{head['process']} on {head['host']}"]
     where += [f"GPU {head['gpu']}"] if head["gpu"] else []

@@ -22,7 +22,7 @@ from esegeta.workflow.journal import Journal
 from esegeta.workflow.lock import GATHERING, shared
 from esegeta.workflow.spread.ended_lines import EndedLines
 from esegeta.workflow.spread.folder import SharedFolder
-from esegeta.workflow.spread.own_journal import Line, ended_from, lines_of
+from esegeta.workflow.spread.own_journal import JournalLine, ended_from, lines_of
 from esegeta.workflow.task import Ended, Listener, Silence, Task
 
 
@@ -174,7 +174,7 @@ def gather(
     command: Command,
     folder: SharedFolder,
     listener: Listener | None = None,
-    take: Callable[[Line], Line | None] = lambda line: line,
+    take: Callable[[JournalLine], JournalLine | None] = lambda line: line,
 ) -> Gathered:
     """Write tables and record of a command from what its processes have left so far.
 
@@ -192,7 +192,7 @@ def gather_held(
     command: Command,
     folder: SharedFolder,
     listener: Listener,
-    take: Callable[[Line], Line | None] = lambda line: line,
+    take: Callable[[JournalLine], JournalLine | None] = lambda line: line,
     *,
     state: str | None = None,
     check: Check | None = None,

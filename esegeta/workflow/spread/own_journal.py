@@ -36,7 +36,7 @@ LINES: Mapping[str, type[Told]] = {
     "process": ProcessTold,
 }
 """The lines of a journal, by a key that tells them apart."""
-Line = dict[str, Any]
+JournalLine = dict[str, Any]
 
 MOST_DEATHS = 3
 """A task that has killed so many processes is not tried again."""
@@ -146,7 +146,9 @@ class JournalRead:
         return Counter(self.head.get("deaths", {})) + Counter(self.begun)
 
 
-def read_journal(path: Path, take: Callable[[Line, Line], None] | None = None) -> JournalRead:
+def read_journal(
+    path: Path, take: Callable[[JournalLine, JournalLine], None] | None = None
+) -> JournalRead:
     """Read a journal line by line; a line without its end is what a killed process leaves.
 
     Args:

@@ -19,7 +19,7 @@ from esegeta.workflow import lock
 from esegeta.workflow.command import Command
 from esegeta.workflow.off_memory import OffMemory, key_of
 from esegeta.workflow.spread.folder import SharedFolder, commands_in, sha256_of
-from esegeta.workflow.spread.own_journal import JournalRead, Line, lines_of, read_journal
+from esegeta.workflow.spread.own_journal import JournalLine, JournalRead, lines_of, read_journal
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _shared(folder: SharedFolder) -> Standing:
     return _standing(folder.command, current, expected, folder.root, gathered)
 
 
-def _head_of(path: Path) -> Line:
+def _head_of(path: Path) -> JournalLine:
     return next((line for line in lines_of(path) if "process" in line), {})
 
 
@@ -163,7 +163,7 @@ class _Endings:
         self._tables = OffMemory(SCHEMA)
         self._failures: dict[str, Failed] = {}
 
-    def take(self, line: Line, head: Line) -> None:
+    def take(self, line: JournalLine, head: JournalLine) -> None:
         """Take a line of a journal; what is done stays so."""
         name = line["task"]
         known = self._tables.row("SELECT is_failed FROM ended WHERE task = ?", (key_of(name),))
