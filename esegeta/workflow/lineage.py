@@ -12,7 +12,7 @@ from typing import Any
 from esegeta.config import RunConfig
 from esegeta.errors import OutputError
 from esegeta.report import read_sidecar
-from esegeta.results_folder import RUN_RECORD
+from esegeta.report.files import read_record_head
 from esegeta.volume import write_json
 from esegeta.workflow.cache import fingerprint
 
@@ -87,7 +87,7 @@ def claim(root: Path, config: RunConfig, *, anew: bool) -> tuple[Edition, ...]:
 
 def lineage_in(root: Path) -> tuple[Edition, ...]:
     """Return the editions that have written into a folder, oldest first; none of an unknown one."""
-    record = read_sidecar(root / NAME) or read_sidecar(root / RUN_RECORD) or {}
+    record = read_sidecar(root / NAME) or read_record_head(root)
     told = record.get(LINEAGE)
     found = (_edition(one) for one in (told if isinstance(told, list) else ()))
     return tuple(one for one in found if one is not None)

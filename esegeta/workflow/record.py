@@ -96,14 +96,15 @@ class Recorder:
             "num_tasks": self._num_tasks,
             "seconds": round(time.perf_counter() - self._start, 3),
             "inputs_sha256": inputs_sha256(itertools.chain(self._predictions(), results)),
+            LISTED: self._stale(results) if is_final else [],
         }
         # `units` are its tasks, under a key that whoever reads run.json relies on.
         units, predictions = self._units(results), describe_predictions(self._predictions())
-        stale = []
-        if is_final:
-            predicted = describe_predictions(self._predictions())
-            stale = find_stale(root, self._units(results), predicted)
-        write_record(root, {**record, "units": units, "predictions": predictions, LISTED: stale})
+        write_record(root, {**record, "units": units, "predictions": predictions})
+
+    def _stale(self, results: Iterable[Ended]) -> list[str]:
+        predictions = describe_predictions(self._predictions())
+        return find_stale(self._experiment.root, self._units(results), predictions)
 
     def _predictions(self) -> Iterator[Ended]:
         return (step for step in self._steps if step.task.kind is self._prediction)

@@ -10,8 +10,8 @@ from typing import Any
 
 from esegeta.report import TaskFiles, read_sidecar, scene_key, write_record
 from esegeta.report.contents import CONTENTS, is_sealed
-from esegeta.report.files import CURVES_ENDING, ENDINGS, scene_file
-from esegeta.report.shapes import RunTold, read_told
+from esegeta.report.files import CURVES_ENDING, ENDINGS, read_record_head, scene_file
+from esegeta.report.shapes import RunTold, misfit, read_told
 from esegeta.report.style import comment_of
 from esegeta.results_folder import RUN_RECORD, STALE
 from esegeta.workflow.lock import locked
@@ -107,7 +107,9 @@ def _is_known(case: Path, name: str, targets: Mapping[str, Collection[str]]) -> 
 
 def stale_in(root: Path) -> list[str]:
     """Return what the record of a run lists as stale."""
-    return (read_told(root / RUN_RECORD, RunTold) or {}).get(LISTED) or []
+    head = read_record_head(root)  # it stands before the tasks, which may be very many
+    record = head if misfit(head, RunTold) is None and LISTED in head else None
+    return (record or read_told(root / RUN_RECORD, RunTold) or {}).get(LISTED) or []
 
 
 def prune(root: Path) -> list[str]:
