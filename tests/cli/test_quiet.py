@@ -16,6 +16,7 @@ def test_a_prediction_is_made_without_a_word(tmp_path: Path) -> None:
     assert lab.segmentation("a").any()
 
 
+@pytest.mark.slow
 def test_examples_are_found_without_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("esegeta.report.example_tiles._save", lambda path, figure: path.touch())
     lab = examples_lab(tmp_path, cases=3, prototypes=1)

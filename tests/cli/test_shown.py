@@ -60,6 +60,7 @@ def test_that_a_network_is_code_is_noted(tmp_path: Path, block: dict[str, Any]) 
     assert any(line.startswith(IS_CODE) for line in lines)
 
 
+@pytest.mark.slow
 def test_networks_that_are_trained_without_a_case_are_counted(tmp_path: Path) -> None:
     lab = with_influence(
         examples_lab(tmp_path, cases=3), leave_one_out={"seeds": [0, 4], "checkpoints": 2}

@@ -43,6 +43,7 @@ def table(lab: Lab) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("orientation", [None, "LPS"])
+@pytest.mark.slow
 def test_the_table_is_the_map_summed_by_region(tmp_path: Path, orientation: str | None) -> None:
     lab = lab_of(tmp_path)
     lab.keys["data"]["preprocess"] = {"orientation": orientation}
@@ -135,6 +136,7 @@ def test_another_atlas_makes_the_rows_anew(tmp_path: Path) -> None:
     assert done == {"b"}
 
 
+@pytest.mark.slow
 def test_without_the_block_there_is_no_table(tmp_path: Path) -> None:
     lab = lab_of(tmp_path, cases=1)
     lab.run()

@@ -24,6 +24,7 @@ def lab(tmp_path: Path) -> Lab:
 
 
 @pytest.mark.usefixtures("quick")
+@pytest.mark.slow
 def test_sidecars_say_how_maps_are_shown(lab: Lab) -> None:
     assert lab.run().exit_code == 0
     signed, strength = (lab.sidecar("a", "liver", m) for m in ("input_x_gradient", "saliency"))

@@ -180,6 +180,7 @@ def test_when_the_preparation_fails_all_of_the_batch_do(tmp_path: Path) -> None:
     assert list(statuses(outcome).values()) == ["failed", "failed", "done"]
 
 
+@pytest.mark.slow
 def test_when_memory_runs_out_for_all_of_a_batch_each_is_tried_by_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,6 +300,7 @@ def fill_memory(task: Task, desk: Desk) -> Content:
     return {"room": desk.job.room}
 
 
+@pytest.mark.slow
 def test_out_of_memory_halves_the_batch_of_all_that_follows(tmp_path: Path) -> None:
     class Sized(Job):
         room = 8

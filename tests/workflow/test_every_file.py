@@ -67,6 +67,7 @@ EACH = [pytest.param(one, marks=pytest.mark.slow if one in HEAVY else ()) for on
 
 
 @pytest.mark.parametrize("command", EACH)
+@pytest.mark.slow
 def test_what_is_emptied_is_made_again(command: str, quick: None, tmp_path: Path) -> None:
     lab = COMMANDS[command](tmp_path)
     assert esegeta(command, lab.write(), "-q").exit_code == 0

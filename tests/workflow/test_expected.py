@@ -80,6 +80,7 @@ def test_a_dice_below_reaches_terminal_record_and_sidecars_of_every_map(tmp_path
     assert text in again.stderr
 
 
+@pytest.mark.slow
 def test_finished_maps_learn_of_what_is_expected_and_are_not_made_again(tmp_path: Path) -> None:
     lab = liver_lab(tmp_path)
     assert lab.run().exit_code == 0

@@ -93,6 +93,7 @@ def test_another_normalisation(lab: Lab) -> None:
         assert dice(lab, FAILED) < 0.95, other
 
 
+@pytest.mark.slow
 def test_labels_resampled_for_logits(lab: Lab) -> None:
     pixdim = [1.4, 2.3, 4.1]
     affine = nib.load(lab.folder / "a.nii.gz").affine  # as a file holds it, in float32
@@ -209,6 +210,7 @@ def test_a_crop_too_many(lab: Lab) -> None:
     assert dice(lab, FAILED) < 0.9
 
 
+@pytest.mark.slow
 def test_a_z_score_over_other_voxels(lab: Lab) -> None:
     """BraTS: mean and standard deviation of the voxels that are not 0, which stay 0."""
     x = in_a_frame()
@@ -223,6 +225,7 @@ def test_a_z_score_over_other_voxels(lab: Lab) -> None:
         assert dice(lab, FAILED) < 0.95, over
 
 
+@pytest.mark.slow
 def test_another_order_of_axes(lab: Lab) -> None:
     x = image()
     turned = logits_of(lab, x.transpose(2, 0, 1)).argmax(0).numpy()

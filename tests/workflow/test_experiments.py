@@ -34,6 +34,7 @@ TARGETS = {
 
 
 @pytest.mark.parametrize("orientation", [None, "LPS"])
+@pytest.mark.slow
 def test_a_target_is_formed_over_its_region(orientation: str | None, tmp_path: Path) -> None:
     lab = threshold_lab(tmp_path)
     save_image(tmp_path / "truth.nii.gz", TRUTH.astype(np.uint8))
@@ -49,6 +50,7 @@ def test_a_target_is_formed_over_its_region(orientation: str | None, tmp_path: P
         assert lab.sidecar("a", name, "saliency")["target_facts"]["voxels"] == mask.sum()
 
 
+@pytest.mark.slow
 def test_a_unit_is_explained_over_every_region(tmp_path: Path) -> None:
     """Unit 1 of the only layer is the logit of liver: twice the value, over the same voxels."""
     lab = threshold_lab(tmp_path)
@@ -85,6 +87,7 @@ def test_another_channel_of_a_layer_is_another_task(tmp_path: Path) -> None:
     np.testing.assert_allclose(lab.map("a", "u", "saliency"), 3.0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_unit_in_each_component(tmp_path: Path) -> None:
     lab = threshold_lab(tmp_path)
     image = -np.ones(SHAPE, np.float32)
@@ -255,6 +258,7 @@ def test_a_gap_in_completeness_is_told_everywhere(tmp_path: Path) -> None:
     assert found - gap == pytest.approx(change, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_baseline_of_one_file_a_channel(tmp_path: Path) -> None:
     lab = pointwise_lab(tmp_path, [[0.0, 0.0], [2.0, 3.0]], [0.0, 0.0])
     for place, name in enumerate(("t1", "t2", "a_1", "a_2")):

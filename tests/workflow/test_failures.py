@@ -143,6 +143,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, kind: type, error: Exception) -> No
     monkeypatch.setattr(kind, "attribute", attribute)
 
 
+@pytest.mark.slow
 def test_a_bug_keeps_its_traceback_and_the_others_go_on(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -165,6 +165,7 @@ def test_files_of_other_axes_beside_the_image(tmp_path: Path) -> None:
         np.testing.assert_allclose(path, mask * (noise() - baseline), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_rounded_label_map_is_a_note_of_the_run(tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
     truth = (noise(seed=5) > 0) * 0.99999

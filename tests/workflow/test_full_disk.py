@@ -40,6 +40,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_run_on_a_disk_that_fills_up(quick: None, tmp_path: Path, small_disk: Path) -> None:
     lab = several(tmp_path)
     lab.keys["output"] = str(small_disk / "out")
@@ -59,6 +60,7 @@ def test_a_run_on_a_disk_that_fills_up(quick: None, tmp_path: Path, small_disk: 
     assert lab.run().exit_code == 0
 
 
+@pytest.mark.slow
 def test_a_journal_that_finds_no_space(
     quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

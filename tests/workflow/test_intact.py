@@ -17,6 +17,7 @@ def small(folder: Path) -> Lab:
     return pointwise_lab(folder, [[0.0], [1.0]], [0.0, 0.0])
 
 
+@pytest.mark.slow
 def test_a_cut_map_is_made_again(quick: None, tmp_path: Path) -> None:
     lab = small(tmp_path)
     assert lab.run().exit_code == 0
@@ -30,6 +31,7 @@ def test_a_cut_map_is_made_again(quick: None, tmp_path: Path) -> None:
     assert set(lab.statuses().values()) == {"skipped"}
 
 
+@pytest.mark.slow
 def test_verify_finds_what_the_clock_hides(quick: None, tmp_path: Path) -> None:
     import os
 

@@ -24,6 +24,7 @@ def small(folder: Path) -> Lab:
     return pointwise_lab(folder, [[0.0], [1.0]], [0.0, 0.0])
 
 
+@pytest.mark.slow
 def test_a_different_config_of_the_same_name_is_refused(quick: None, tmp_path: Path) -> None:
     lab = small(tmp_path)
     assert lab.run().exit_code == 0
@@ -79,6 +80,7 @@ def test_what_an_edited_config_no_longer_makes_is_listed_and_moved(
     assert "earlier configs" not in lab.run().output
 
 
+@pytest.mark.slow
 def test_a_case_that_is_left_out_leaves_no_folder_when_its_files_are_moved(
     quick: None, tmp_path: Path
 ) -> None:
@@ -188,6 +190,7 @@ def test_a_case_cannot_be_called_like_a_part_of_the_results(
     assert not lab.root.exists()
 
 
+@pytest.mark.slow
 def test_all_parts_of_the_results_are_reserved(quick: None, tmp_path: Path) -> None:
     lab = small(tmp_path)
     assert lab.run().exit_code == 0

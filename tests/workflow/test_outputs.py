@@ -77,6 +77,7 @@ def test_each_channel_has_its_own_map_beside_the_sum(tmp_path: Path) -> None:
     assert lab.sidecar("a", "liver", "saliency")["channels"] == ["t1", "t2"]
 
 
+@pytest.mark.slow
 def test_trailing_channels_are_numbered(tmp_path: Path) -> None:
     lab = lab_of(tmp_path, num_channels=3)
     save_image(tmp_path / "a.nii.gz", noise((12, 11, 9, 3)))

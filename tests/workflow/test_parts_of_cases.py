@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.experiments import Lab
 from tests.workflow.predictions import dseg, liver_lab
 
@@ -40,6 +42,7 @@ def test_the_parts_of_one_case_make_a_target_each(tmp_path: Path) -> None:
     assert not (lab.root / "dataset_description.json").exists()  # written by who gathers
 
 
+@pytest.mark.slow
 def test_a_target_without_components_fails_by_itself_with_what_was_found(tmp_path: Path) -> None:
     lab = targets_lab(tmp_path)
     assert lab.run().exit_code == 1

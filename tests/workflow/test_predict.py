@@ -168,6 +168,7 @@ def test_the_sidecars_say_on_which_grid_what_was_decided(rule: str, tmp_path: Pa
     assert sidecar["volume_ml"]["liver"] == pytest.approx(ml)
 
 
+@pytest.mark.slow
 def test_the_rules_differ_where_the_grids_do(tmp_path: Path) -> None:
     found = {}
     for rule in ("logits", "labels"):

@@ -196,6 +196,7 @@ def test_new_entries_are_added_to_what_is_there(lab: Lab) -> None:
     assert before.items() <= lab.maps().items()
 
 
+@pytest.mark.slow
 def test_a_lost_segmentation_is_written_again(lab: Lab) -> None:
     path = lab.root / "a" / "a_desc-prediction_dseg.nii.gz"
     expected = lab.segmentation("a")

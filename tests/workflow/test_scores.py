@@ -78,6 +78,7 @@ def test_curves_go_to_a_table_and_a_picture_and_give_the_areas(lab: Lab) -> None
     ]
 
 
+@pytest.mark.slow
 def test_scores_alone_leave_no_map(lab: Lab) -> None:
     lab.keys["scores"] = [{"name": "infidelity", "samples": 2}]
     assert lab.run().exit_code == 0

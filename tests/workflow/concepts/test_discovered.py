@@ -32,6 +32,7 @@ def done(tmp_path_factory: pytest.TempPathFactory, quick_concepts: None) -> Lab:
     return lab
 
 
+@pytest.mark.slow
 def test_a_group_that_is_all_of_its_case_is_told_from_nothing(done: Lab) -> None:
     listed = table(done.root / "concepts" / "tcav.csv")
     alone = [row for row in listed if row["examples"] == "0"]

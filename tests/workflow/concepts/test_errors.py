@@ -130,6 +130,7 @@ def test_without_false_components_there_is_nothing_to_tell_apart(tmp_path: Path)
 
 
 @pytest.mark.parametrize("truth", ["organ", "everything"])
+@pytest.mark.slow
 def test_components_are_true_where_the_truth_meets_them(
     truth: str, tmp_path: Path, quick_concepts: None
 ) -> None:

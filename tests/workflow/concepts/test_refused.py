@@ -73,6 +73,7 @@ def test_no_block_is_refused(tmp_path: Path) -> None:
     assert result.exit_code == 2 and "has no block `concepts`" in result.output
 
 
+@pytest.mark.slow
 def test_a_concept_without_voxels_in_any_case_is_refused(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     lab.keys["concepts"]["concepts"] = {"void": {"masks": "masks/{case}_void.nii.gz"}}

@@ -108,6 +108,7 @@ def test_images_are_shared_out_among_the_cases() -> None:
     assert parts == [[0, 3, 6], [1, 4], [2, 5]]
 
 
+@pytest.mark.slow
 def test_bad_folders_of_images_are_named(tmp_path: Path) -> None:
     lab = shown_lab(tmp_path)
     save_examples(tmp_path / "single", 0, count=1)

@@ -76,6 +76,7 @@ def text(lab: Lab, name: str) -> str:
     return (lab.root / "concepts" / name).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_concept_that_drives_the_label_is_told_from_one_that_does_not(done: Lab) -> None:
     found = rows(done)
     assert float(found[DRIVES]["tcav"]) == 1.0 and found[DRIVES]["significant"] == "1"

@@ -51,6 +51,7 @@ def lacking(tmp_path_factory: pytest.TempPathFactory, quick_concepts: None) -> t
     return lab, result.output
 
 
+@pytest.mark.slow
 def test_a_target_is_tested_on_the_cases_that_have_it(lacking: tuple[Lab, str]) -> None:
     lab, output = lacking
     found = rows(lab)

@@ -36,6 +36,7 @@ def test_p_is_the_share_of_orders_that_do_as_well(tmp_path: Path) -> None:
     assert summary["chance"] == {"kind": "exchange", "samples": 1000, "draws": 119}
 
 
+@pytest.mark.slow
 def test_another_label_map_of_any_case_is_counted_anew(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path, shape=SHAPE, cases=5)
     lab.keys["dissection"]["chance"] = "exchange"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.experiments import Lab, esegeta
 from tests.workflow.dissect.planted import noisy_lab
 
@@ -31,6 +33,7 @@ def tables(root: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (root / "dissection").glob("*.csv")}
 
 
+@pytest.mark.slow
 def test_parts_find_what_one_process_finds(tmp_path: Path) -> None:
     """Pass by pass: each part goes on from what all have taken in the pass before.
 

@@ -57,6 +57,7 @@ def test_edges_are_the_causes(name: str, tmp_path: Path) -> None:
     assert found["pairs_influenced"] == len(EDGES) < found["pairs"]
 
 
+@pytest.mark.slow
 def test_who_carries_an_effect_takes_its_edge(tmp_path: Path) -> None:
     """Without the second layer among the nodes, what it carries is the first one's own."""
     lab = causal_lab(tmp_path)
@@ -176,6 +177,7 @@ def test_the_same_seed_gives_the_same_files(tmp_path: Path) -> None:
     assert trails_of(lab)["windows"] != first["windows"]
 
 
+@pytest.mark.slow
 def test_layers_of_many_units_are_few_nodes(tmp_path: Path) -> None:
     """Units go to one node each, and coarser layers than the image take part."""
     lab = noisy_lab(tmp_path, shape=(16, 16), ndim=2)
@@ -207,6 +209,7 @@ def test_off_unless_asked_for(value: Any, tmp_path: Path) -> None:
     assert not list((lab.root / "dissection").glob("trails*"))
 
 
+@pytest.mark.slow
 def test_on_without_keys(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     lab.keys["dissection"]["trails"] = True

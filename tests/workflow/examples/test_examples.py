@@ -75,6 +75,7 @@ def test_items_are_the_parts_of_what_is_predicted(of: str, tmp_path: Path) -> No
         assert counts["errors"] < counts["liver"] < counts["all"] <= 2 * 30
 
 
+@pytest.mark.slow
 def test_influence_adds_up_what_each_checkpoint_says(tmp_path: Path) -> None:
     lab = with_influence(examples_lab(tmp_path, cases=3), learning_rates=[0.5, 0.25])
     result = esegeta("examples", lab.write())
@@ -187,6 +188,7 @@ def test_a_surrogate_finds_the_threshold_and_says_so_where_it_cannot(tmp_path: P
     assert not picture.exists()
 
 
+@pytest.mark.slow
 def test_a_second_run_does_nothing_and_other_counts_choose_anew(tmp_path: Path) -> None:
     lab = examples_lab(tmp_path, cases=4)
     esegeta("examples", lab.write())

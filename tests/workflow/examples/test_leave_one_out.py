@@ -56,6 +56,7 @@ def test_the_padding_of_a_slab_is_certain_background(tmp_path: Path) -> None:
     assert "the default of `retrain`" not in said  # whose block is given
 
 
+@pytest.mark.slow
 def test_own_checkpoints_weigh_by_the_rate_of_their_step(tmp_path: Path) -> None:
     """So slow a training leaves the weights as they are: each step pulls by its rate alone.
 
@@ -79,6 +80,7 @@ def test_own_checkpoints_weigh_by_the_rate_of_their_step(tmp_path: Path) -> None
         assert other / one == pytest.approx(0.75, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_fails_takes_its_influence_and_not_the_trainings(tmp_path: Path) -> None:
     lab = slabs_lab(tmp_path, leave_one_out={"seeds": [0], "checkpoints": 1})
     assert esegeta("examples", lab.write(), "-q").exit_code == 0

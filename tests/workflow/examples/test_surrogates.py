@@ -113,6 +113,7 @@ def test_parts_of_a_single_case_are_held_out_and_that_is_said(tmp_path: Path) ->
     assert row["drawn"] == "1"
 
 
+@pytest.mark.slow
 def test_distances_are_to_the_truth_and_without_one_to_the_prediction(tmp_path: Path) -> None:
     """A ground truth that is the prediction says what none says; another one does not."""
     predicted = (image_of(0) > 0).astype(np.uint8) + (image_of(0) > 1)

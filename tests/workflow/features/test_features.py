@@ -32,6 +32,7 @@ def rows(lab: Lab) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
+@pytest.mark.slow
 def test_a_picture_is_written_and_kept(tmp_path: Path) -> None:
     lab = feature_lab(tmp_path)
     result = features(lab)
@@ -66,6 +67,7 @@ def test_a_picture_is_written_and_kept(tmp_path: Path) -> None:
     assert record["units"][0]["status"] == "done"
 
 
+@pytest.mark.slow
 def test_the_four_ways_in_two_dimensions(tmp_path: Path) -> None:
     lab = feature_lab(tmp_path, 2, compare=True, objectives=[{"label": "liver"}])
     result = features(lab, "-q")
@@ -86,6 +88,7 @@ def voxels_of(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path))
 
 
+@pytest.mark.slow
 def test_fit_learns_and_makes_no_picture(tmp_path: Path) -> None:
     lab = feature_lab(tmp_path, 2, compare="density")
     result = esegeta("features", "fit", lab.write())
@@ -142,6 +145,7 @@ def test_objectives_combine_and_read_directions(tmp_path: Path) -> None:
     assert found["toward"] == pytest.approx(found["one"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_concept_of_another_command_is_a_direction(tmp_path: Path) -> None:
     vectors = {"fat": torch.eye(4)[2], "fat/draws": torch.eye(4)[:2], "bone": torch.eye(4)[3]}
     tensors = {f"model.0/{name}": vector for name, vector in vectors.items()}
@@ -199,6 +203,7 @@ def test_a_dream_of_a_2d_network_changes_one_slice_of_a_scan(tmp_path: Path) -> 
     assert changed.tolist() == [False, False, True, False, False]
 
 
+@pytest.mark.slow
 def test_a_linear_unit_of_scans_far_from_zero(tmp_path: Path) -> None:
     """Under |x| = 1 the picture is w / |w|, whatever is typical of the cases."""
     w = torch.randn(2, 1, 6, 5)

@@ -59,6 +59,7 @@ def test_units_are_counted_drawn_and_written(ndim: int, tmp_path: Path) -> None:
     assert written(lab.root / "inspect", "**/*.nii.gz") == before
 
 
+@pytest.mark.slow
 def test_channels_of_a_dissection_are_shown(tmp_path: Path) -> None:
     lab = inspect_lab(tmp_path, by="dissection", channels=1, weights=False)
     table = lab.root / "dissection" / "units.csv"
@@ -110,6 +111,7 @@ def test_a_layer_without_a_named_channel_has_no_picture(named: list[str], tmp_pa
     assert shown == {(layer, "5") for layer in named}
 
 
+@pytest.mark.slow
 def test_maps_that_do_not_fit_into_memory_together_are_made_in_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,7 @@ def test_patches_of_one_grey_value_stand_in_where_there_are_no_others(tmp_path: 
     assert (real.data[2:].flatten(1).std(1) > 0).all()
 
 
+@pytest.mark.slow
 def test_cases_of_air_alone_have_no_usual_roughness(tmp_path: Path) -> None:
     lab = feature_lab(tmp_path, 2)
     for name in "ab":

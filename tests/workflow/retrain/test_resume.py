@@ -178,6 +178,7 @@ def test_where_no_training_ends_there_is_no_figure(tmp_path: Path) -> None:
     assert not (lab.retrain_folder / "retrain.png").exists()
 
 
+@pytest.mark.slow
 def test_what_was_noted_is_said_again_where_nothing_is_left_to_do(tmp_path: Path) -> None:
     lab = small_task(tmp_path, modes=["roar"])
     del lab.keys["data"]["cases"][1:]

@@ -19,6 +19,7 @@ from tests.workflow.retrain.test_retraining import bits, same, trainer_of, unet_
 ROAR = Training(Removal("roar", "m", 0.5), 0, 0)
 
 
+@pytest.mark.slow
 def test_a_network_trains_and_is_tested_alike(
     ndim: int, tmp_path: Path, second: torch.device
 ) -> None:

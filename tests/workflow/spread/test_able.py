@@ -98,6 +98,7 @@ def test_a_controller_that_is_submitted_has_a_script_with_all_that_was_asked_for
     )
 
 
+@pytest.mark.slow
 def test_lsf_reads_the_script_of_a_controller_from_its_input(lab: Lab, programs: Path) -> None:
     taken = lab.folder / "taken"
     program(

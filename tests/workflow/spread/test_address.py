@@ -56,6 +56,7 @@ def test_a_worker_that_comes_late_does_what_one_process_does(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("fate", [fake_dask.killed, fake_dask.lost])
+@pytest.mark.slow
 def test_what_is_lost_with_a_worker_is_handed_to_another(
     lab: Lab, client: FakeClient, fate: fake_dask.Fate
 ) -> None:
@@ -66,6 +67,7 @@ def test_what_is_lost_with_a_worker_is_handed_to_another(
     assert client.handed_out == [["a"], ["b"], ["c"], ["b"]]
 
 
+@pytest.mark.slow
 def test_a_bug_of_a_worker_is_shown_and_what_was_done_is_kept(lab: Lab, client: FakeClient) -> None:
     client.fates = [fake_dask.done, fake_dask.stumbles]
     with pytest.raises(ZeroDivisionError):
@@ -74,6 +76,7 @@ def test_a_bug_of_a_worker_is_shown_and_what_was_done_is_kept(lab: Lab, client: 
     assert lab.statuses()["a", "liver", "saliency"] == "done"
 
 
+@pytest.mark.slow
 def test_a_worker_that_does_not_see_the_folder_ends_the_run(lab: Lab, client: FakeClient) -> None:
     client.fates = [fake_dask.elsewhere]
     result = lab.run()
@@ -84,6 +87,7 @@ def test_a_worker_that_does_not_see_the_folder_ends_the_run(lab: Lab, client: Fa
     assert lab.record()["state"] == "stopped"
 
 
+@pytest.mark.slow
 def test_what_nobody_has_begun_is_given_back_at_the_first_failure(
     lab: Lab, client: FakeClient
 ) -> None:
@@ -96,6 +100,7 @@ def test_what_nobody_has_begun_is_given_back_at_the_first_failure(
     assert lab.record()["state"] == "incomplete"
 
 
+@pytest.mark.slow
 def test_what_is_finished_is_handed_to_nobody_unless_it_is_to_be_done_again(
     lab: Lab, client: FakeClient
 ) -> None:
@@ -111,6 +116,7 @@ def test_what_is_finished_is_handed_to_nobody_unless_it_is_to_be_done_again(
     assert client.handed_out == [["a"], ["b"]]
 
 
+@pytest.mark.slow
 def test_a_dissection_is_handed_out_in_rounds_and_begun_afresh_where_that_is_asked_for(
     tmp_path: Path, client: FakeClient
 ) -> None:

@@ -31,6 +31,7 @@ def note_batch(task: Task, desk: Desk) -> Content:
 tried: list[tuple[str, int]] = []
 
 
+@pytest.mark.slow
 def test_half_a_batch_is_kept_for_the_next_place(tmp_path: Path) -> None:
     """The second place starts with the batch that the first has come down to."""
     tried.clear()

@@ -214,6 +214,7 @@ def fill_memory(task: Task, desk: Desk) -> Content:
 
 
 @pytest.mark.parametrize(("least", "status"), [(1, "done"), (4, "failed")])
+@pytest.mark.slow
 def test_out_of_memory_is_tried_again_with_half_the_batch(
     tmp_path: Path, least: int, status: str
 ) -> None:

@@ -103,6 +103,7 @@ def test_workers_share_a_case_and_an_equal_number_of_cases_stays_whole(tmp_path:
     assert len(begun) == 2 and all(begun) and not set.intersection(*begun)
 
 
+@pytest.mark.slow
 def test_a_part_reads_no_header_but_its_own_cases(tmp_path: Path) -> None:
     lab = small_lab(tmp_path)
     assert lab.run("--part", "1/2").exit_code == 0
@@ -252,6 +253,7 @@ def test_a_config_that_has_changed_since_is_not_gathered(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("targets", [1, 2])
+@pytest.mark.slow
 def test_a_part_sweeps_the_folders_of_cases_that_are_its_own_alone(
     tmp_path: Path, targets: int
 ) -> None:

@@ -80,6 +80,7 @@ def lab(tmp_path: Path) -> Lab:
     [("2", [], None), ("auto", ["4", "5"], ModuleSpec("bokeh", None))],
     ids=["two without GPUs", "one a GPU"],
 )
+@pytest.mark.slow
 def test_workers_of_this_machine_have_a_gpu_and_a_log_each_and_end_with_the_run(
     lab: Lab,
     client: FakeClient,
