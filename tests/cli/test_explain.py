@@ -69,6 +69,7 @@ Model = Callable[[Path], list[str]]
 
 
 @pytest.mark.parametrize("model", [nnunet, bundle, torchscript, weights, config])
+@pytest.mark.slow
 def test_the_config_that_is_written_runs_to_the_same_maps(
     tmp_path: Path, image: Path, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:

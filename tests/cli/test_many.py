@@ -16,6 +16,7 @@ def lab(tmp_path: Path) -> Lab:
     return pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0], cases=2, shape=SHAPE)
 
 
+@pytest.mark.slow
 def test_a_part_says_how_all_are_gathered_and_that_tells_what_is_to_come(lab: Lab) -> None:
     part = lab.run("--part", "1/2")
     assert part.exit_code == 0, part.output
@@ -50,6 +51,7 @@ def test_nothing_is_gathered_where_no_part_was(tmp_path: Path) -> None:
     assert f"{tmp_path}: there are no parts of a command here" in result.stderr
 
 
+@pytest.mark.slow
 def test_workers_end_with_the_report_of_all_and_move_what_is_stale(lab: Lab) -> None:
     pytest.importorskip("distributed")
     pytest.importorskip("dask_jobqueue")

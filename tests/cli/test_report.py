@@ -9,6 +9,7 @@ from tests.compare.pages.results import FakeResults
 from tests.experiments import esegeta, pointwise_lab
 
 
+@pytest.mark.slow
 def test_a_run_ends_with_a_report_where_the_config_asks_for_one(tmp_path: Path) -> None:
     lab = pointwise_lab(tmp_path, [[0.0], [2.0]], [0.0, 0.0])
     lab.keys["report"] = True

@@ -98,6 +98,7 @@ def test_a_truth_of_overlapping_labels_has_a_region_for_integers_of_none(tmp_pat
     assert sizes == pytest.approx({name: slab * count for name, count in expected.items()})
 
 
+@pytest.mark.slow
 def test_channels_alone_without_an_atlas(tmp_path: Path) -> None:
     lab = pointwise_lab(tmp_path, [[0.0, 0.0], [1.0, -3.0]], [0.0, 0.0])
     images = [str(save_image(tmp_path / f"{c}.nii.gz", noise(seed=1))) for c in ("t1", "t2")]

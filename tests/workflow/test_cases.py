@@ -106,6 +106,7 @@ def test_cases_by_datalist(content: object, tmp_path: Path) -> None:
     assert explained(lab) == {"one"}
 
 
+@pytest.mark.slow
 def test_paths_are_of_the_config_first_and_of_the_working_folder_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,6 +69,7 @@ def test_every_map_and_the_prediction_are_dicom_too(tmp_path: Path) -> None:
     assert not lab.leftovers()
 
 
+@pytest.mark.slow
 def test_objects_hold_what_nifti_files_are_made_of(tmp_path: Path) -> None:
     lab = series_lab(tmp_path)
     lab.keys |= {"methods": ["saliency"], "dtype": "int16", "maps": {"by": "adjoint"},

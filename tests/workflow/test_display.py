@@ -61,6 +61,7 @@ def test_maps_as_int16_are_half_the_size_and_say_their_error(lab: Lab) -> None:
 
 
 @pytest.mark.usefixtures("quick")
+@pytest.mark.slow
 def test_labels_have_the_colours_of_the_config(lab: Lab) -> None:
     table = lab.root / "a" / "a_desc-prediction_dseg.tsv"
     assert lab.run().exit_code == 0

@@ -31,6 +31,7 @@ def test_the_expected_segmentation_is_found_again(tmp_path: Path) -> None:
     assert sidecar["expected"]["sha256"] == lab.record()["inputs_sha256"][str(path)]
 
 
+@pytest.mark.slow
 def test_dice_is_that_of_numpy_label_by_label(tmp_path: Path) -> None:
     weight = [[0.0], [1.0], [2.0], [4.0], [0.0]]
     lab = pointwise_lab(tmp_path, weight, [0.0, 0.0, -0.5, -2.0, -90.0])
@@ -54,6 +55,7 @@ def test_dice_is_that_of_numpy_label_by_label(tmp_path: Path) -> None:
     assert "NOT your pipeline's prediction in 1 of 1 case" in result.stdout
 
 
+@pytest.mark.slow
 def test_a_dice_below_reaches_terminal_record_and_sidecars_of_every_map(tmp_path: Path) -> None:
     lab = liver_lab(tmp_path, cases=2)
     lab.keys["methods"] = ["saliency", "input_x_gradient"]
@@ -97,6 +99,7 @@ def test_finished_maps_learn_of_what_is_expected_and_are_not_made_again(tmp_path
 
 
 @pytest.mark.parametrize("key", ["expected_dice", "prediction"])
+@pytest.mark.slow
 def test_the_least_dice_is_the_configs(key: str, tmp_path: Path) -> None:
     lab = liver_lab(tmp_path)
     theirs = positive()

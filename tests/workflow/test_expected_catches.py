@@ -112,6 +112,7 @@ def test_labels_resampled_for_logits(lab: Lab) -> None:
     assert dice(lab, FAILED) < 0.98
 
 
+@pytest.mark.slow
 def test_other_weights(lab: Lab) -> None:
     save_own(lab, logits_of(lab, image()).argmax(0).numpy())
     assert dice(lab, PROVED) > 0.999
@@ -322,6 +323,7 @@ def test_another_output_of_the_network(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("axes", ["yx", "xy"])
+@pytest.mark.slow
 def test_a_transposed_picture(axes: str, tmp_path: Path) -> None:
     """torchvision, PIL and OpenCV hand over rows x columns; MONAI columns x rows."""
     lab = unet_lab(tmp_path, ndim=2, shape=(8, 8))

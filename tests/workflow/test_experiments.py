@@ -133,6 +133,7 @@ def test_a_target_of_the_background_is_named_by_its_integer(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("orientation", [None, "LPS"])
+@pytest.mark.slow
 def test_a_baseline_file_of_each_case(orientation: str | None, tmp_path: Path) -> None:
     lab = threshold_lab(tmp_path, cases=2)
     lab.keys["targets"] = [{"name": "whole", "label": "liver", "over": "all"}]

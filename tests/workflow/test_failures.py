@@ -125,6 +125,7 @@ def test_a_torn_gzip_whose_voxels_are_whole_is_torn(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.slow
 def test_nan_is_zero_where_the_config_says_so(value: float, tmp_path: Path) -> None:
     lab = threshold_lab(tmp_path, cases=1)
     spoil(value)(tmp_path / "a.nii.gz")

@@ -94,6 +94,7 @@ def test_a_spacing_that_no_file_needs_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2, 3])
+@pytest.mark.slow
 def test_the_axis_of_channels(axis: int, tmp_path: Path) -> None:
     lab = lab_of(tmp_path, channels=2)
     channels = np.stack([voxels(), voxels(seed=1)]).astype(np.float32)

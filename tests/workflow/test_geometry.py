@@ -178,6 +178,7 @@ def test_another_way_to_the_file_is_refused_with_its_line(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.slow
 def test_a_mirrored_file_of_the_same_patient_has_the_mirrored_map(
     axis: int, tmp_path: Path
 ) -> None:

@@ -43,6 +43,7 @@ def test_a_different_config_of_the_same_name_is_refused(quick: None, tmp_path: P
     assert lab.run().exit_code == 2
 
 
+@pytest.mark.slow
 def test_the_same_config_may_move(quick: None, tmp_path: Path) -> None:
     lab = small(tmp_path)
     assert lab.run().exit_code == 0
@@ -154,6 +155,7 @@ def test_files_are_told_apart_by_case_target_and_method(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_files_that_are_only_named_like_a_run_s_stay(quick: None, tmp_path: Path) -> None:
     """Copies, results of other tools and whole folders that no record speaks of are the user's."""
     lab = small(tmp_path)

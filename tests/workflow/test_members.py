@@ -235,6 +235,7 @@ def label_by_brightness(lab: Lab) -> None:
     lab.keys["data"]["cases"][0]["label"] = "mask.nii.gz"
 
 
+@pytest.mark.slow
 def test_one_network_of_an_ensemble_is_dissected_as_by_itself(tmp_path: Path) -> None:
     lab = unet_lab(tmp_path)
     names = folds(lab, count=2)

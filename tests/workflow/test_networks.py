@@ -83,6 +83,7 @@ def test_probabilities_are_said_before_and_of_every_map(
     assert [text[: len(SAID)] for text in written["warnings"]] == [SAID]
 
 
+@pytest.mark.slow
 def test_the_warning_stays_with_maps_that_are_skipped_or_made_later(tmp_path: Path) -> None:
     lab = net_lab(tmp_path, end="softmax")
     lab.keys["targets"][0]["over"] = "all"  # needs no prediction
@@ -235,6 +236,7 @@ def test_a_network_that_is_made_by_a_function_of_monai_runs(tmp_path: Path) -> N
     assert np.abs(lab.map("a", "liver", "saliency")).max() > 0
 
 
+@pytest.mark.slow
 def test_a_package_that_is_missed_as_the_network_runs_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,7 @@ def methods_of(lab: Lab) -> list[str]:
     return list(join_null_competitors(load_config(lab.write()))[0])
 
 
+@pytest.mark.slow
 def test_they_join_and_are_scored_like_the_others(tmp_path: Path) -> None:
     lab = unet_lab(tmp_path)
     lab.keys["scores"] = ["infidelity", BASELINE]

@@ -114,6 +114,7 @@ def test_each_component_is_a_target_with_volume_and_centre(tmp_path: Path) -> No
         np.testing.assert_allclose(facts["centre_mm"], centre_mm, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_record_tells_what_was_run_with_what(tmp_path: Path) -> None:
     lab = lab_of(tmp_path, cases=2)
     lab.keys["methods"] = [{"name": "integrated_gradients", "steps": 3}]
@@ -142,6 +143,7 @@ def test_the_record_tells_what_was_run_with_what(tmp_path: Path) -> None:
     assert all(task["seconds"] > 0 for task in record["units"])
 
 
+@pytest.mark.slow
 def test_the_record_tells_what_the_command_line_changed(tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
     lab.keys["device"] = "auto"
@@ -178,6 +180,7 @@ def test_a_sidecar_says_what_its_map_is(tmp_path: Path) -> None:
     assert sidecar["warnings"] == []
 
 
+@pytest.mark.slow
 def test_scores_have_one_value_a_line(tmp_path: Path) -> None:
     lab = lab_of(tmp_path, cases=2)
     lab.keys["methods"].append("input_x_gradient")

@@ -28,6 +28,7 @@ def targets_lab(folder: Path) -> Lab:
     return lab
 
 
+@pytest.mark.slow
 def test_the_parts_of_one_case_make_a_target_each(tmp_path: Path) -> None:
     """Of which one cannot be formed: its part alone tells of that."""
     lab = targets_lab(tmp_path)
@@ -53,6 +54,7 @@ def test_a_target_without_components_fails_by_itself_with_what_was_found(tmp_pat
     assert "lower min_volume_ml" in failed["message"]
 
 
+@pytest.mark.slow
 def test_the_parts_of_a_run_take_cases_of_their_own(tmp_path: Path) -> None:
     lab = liver_lab(tmp_path, cases=2)
     assert lab.run("--part", "1/2").exit_code == 0
@@ -62,6 +64,7 @@ def test_the_parts_of_a_run_take_cases_of_their_own(tmp_path: Path) -> None:
     assert sorted((first[0], second[0])) == ["a", "b"]
 
 
+@pytest.mark.slow
 def test_the_parts_of_a_prediction_take_cases_of_their_own(tmp_path: Path) -> None:
     lab = liver_lab(tmp_path, cases=2)
     assert lab.predict("--part", "1/2").exit_code == 0

@@ -89,6 +89,7 @@ def test_a_run_goes_on_from_predictions_and_predict_from_a_run(tmp_path: Path) -
     assert "0 done, 2 skipped" in lab.predict("-o", fresh).stdout
 
 
+@pytest.mark.slow
 def test_predict_keeps_the_record_of_a_run(tmp_path: Path) -> None:
     lab = liver_lab(tmp_path)
     lab.run()

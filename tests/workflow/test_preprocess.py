@@ -166,6 +166,7 @@ def test_validate_prints_the_grid_of_each_case(
 
 
 @pytest.mark.parametrize("command", ["run", "validate"])
+@pytest.mark.slow
 def test_a_crop_that_leaves_nothing_is_placed_in_the_config(command: str, tmp_path: Path) -> None:
     lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0])
     save_image(tmp_path / "a.nii.gz", np.full((6, 5, 4), 2.5, dtype=np.float32))
@@ -179,6 +180,7 @@ def test_a_crop_that_leaves_nothing_is_placed_in_the_config(command: str, tmp_pa
     assert "Traceback" not in result.output
 
 
+@pytest.mark.slow
 def test_a_step_that_cannot_take_an_image_is_placed_in_the_config(tmp_path: Path) -> None:
     lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0])
     save_image(tmp_path / "a.nii.gz", head() - 5)

@@ -300,6 +300,7 @@ def test_a_warning_is_repeated_by_the_run_that_skips_its_map(lab: Lab) -> None:
     assert all("completeness" in task["warnings"][0] for task in lab.record()["units"])
 
 
+@pytest.mark.slow
 def test_a_task_that_fails_now_leaves_no_map_of_before(lab: Lab) -> None:
     save_image(lab.folder / "b.nii.gz", -1 - np.abs(noise(SHAPE)))
     lab.keys["targets"].pop()

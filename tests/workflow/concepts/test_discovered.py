@@ -43,6 +43,7 @@ def test_a_group_that_is_all_of_its_case_is_told_from_nothing(done: Lab) -> None
     assert not (done.root / "concepts" / "discovered" / f"units_{alone[0]['concept']}.png").exists()
 
 
+@pytest.mark.slow
 def test_examples_of_a_group_are_drawn_each_in_its_own_case(done: Lab) -> None:
     pictures = list((done.root / "concepts" / "discovered").iterdir())
     assert len(pictures) == 2

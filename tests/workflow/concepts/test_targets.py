@@ -74,6 +74,7 @@ def test_a_target_is_tested_on_the_cases_that_have_it(lacking: tuple[Lab, str]) 
         ("fortieth", "0", "no case has the target"),
     ],
 )
+@pytest.mark.slow
 def test_a_target_of_too_few_cases_has_no_figure(
     target: str, cases: str, why: str, lacking: tuple[Lab, str]
 ) -> None:

@@ -110,6 +110,7 @@ def test_one_case_has_no_threshold_of_others(tmp_path: Path) -> None:
     assert "needs two cases" in result.stdout
 
 
+@pytest.mark.slow
 def test_concepts_that_no_unit_can_be_named_for_are_noted(tmp_path: Path) -> None:
     """Masks of less than a tenth of the voxels, and a concept of nearly all of them."""
     lab = planted_lab(tmp_path)
@@ -255,6 +256,7 @@ def test_switching_a_detector_off_loses_its_label(tmp_path: Path) -> None:
         assert float(row["low"]) <= float(row["effect"]) <= float(row["high"])
 
 
+@pytest.mark.slow
 def test_cases_without_a_label_take_no_part_in_its_ablation(tmp_path: Path) -> None:
     """Whatever is predicted there when random units are off."""
     lab = planted_lab(tmp_path, cases=3)

@@ -132,6 +132,7 @@ CHANGES: dict[str, Callable[[Lab], Any]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.slow
 def test_what_does_not_match_is_done_again(change: str, tmp_path: Path) -> None:
     lab = noisy_lab(tmp_path)
     esegeta("dissect", lab.write())

@@ -104,6 +104,7 @@ def test_sigterm_leaves_what_the_next_run_goes_on_with(tmp_path: Path) -> None:
         assert statuses[f"{name} / dissection / overlaps"] == expected
 
 
+@pytest.mark.slow
 def test_what_goes_on_counts_what_was_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of three passes for thresholds, as where memory is scarce."""
     lab = noisy_lab(tmp_path)

@@ -163,6 +163,7 @@ def test_leaving_out_is_measured_by_trainings_and_their_correlation_reported(
     assert any(said in note for note in record["notes"])
 
 
+@pytest.mark.slow
 def test_a_surrogate_finds_the_threshold_and_says_so_where_it_cannot(tmp_path: Path) -> None:
     lab = examples_lab(tmp_path, cases=3)
     lab.keys["examples"] = {"supervoxels": 60, "surrogate": {"kind": "tree", "depth": 1}}

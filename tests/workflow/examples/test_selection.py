@@ -64,6 +64,7 @@ def test_a_group_of_one_item_is_counted_and_not_compared(tmp_path: Path) -> None
     assert f"errors: 0 {few} compared" in notes
 
 
+@pytest.mark.slow
 def test_errors_are_of_the_cases_whose_truth_is_known(tmp_path: Path) -> None:
     lab = examples_lab(tmp_path, cases=4)
     set_case(lab, 3, image_of(3), None)

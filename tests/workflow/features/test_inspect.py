@@ -28,6 +28,7 @@ def rows(lab: Lab, name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
+@pytest.mark.slow
 def test_units_are_counted_drawn_and_written(ndim: int, tmp_path: Path) -> None:
     lab = inspect_lab(tmp_path, ndim)
     result = inspect(lab)
@@ -78,6 +79,7 @@ def test_named_channels_are_shown(tmp_path: Path) -> None:
     assert found == [f"{case}_layer-model-0_unit-2_activation.nii.gz" for case in "ab"]
 
 
+@pytest.mark.slow
 def test_first_filters_are_in_units_of_the_image(tmp_path: Path) -> None:
     lab = inspect_lab(tmp_path)
     job = build_inspection(load_config(lab.write()))

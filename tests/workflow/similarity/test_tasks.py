@@ -43,6 +43,7 @@ def test_every_task_can_be_sent_elsewhere(tmp_path: Path, monkeypatch: pytest.Mo
     assert [pickle.loads(pickle.dumps(task)) for task in seen] == seen
 
 
+@pytest.mark.slow
 def test_cases_that_are_done_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lab = similarity_lab(tmp_path, cases=2, samples=100)
     with monkeypatch.context() as patch:

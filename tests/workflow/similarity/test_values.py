@@ -87,6 +87,7 @@ def test_a_network_is_like_itself_on_another_grid(tmp_path: Path) -> None:
         assert float(same["value"]) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_networks_come_in_their_order_and_under_their_own_names(tmp_path: Path) -> None:
     lab = similarity_lab(tmp_path, cases=2, samples=200)
     lab.keys["similarity"]["with"] = [other(lab, "one")]
@@ -171,6 +172,7 @@ def test_a_run_beside_it_is_checked_too(tmp_path: Path) -> None:
     assert "tasks into" in text and "valid for a comparison of layers" in text
 
 
+@pytest.mark.slow
 def test_positions_lie_in_the_body_and_where_every_network_looks(tmp_path: Path) -> None:
     lab = similarity_lab(tmp_path, cases=1)
     image = np.zeros((12, 11, 9), dtype=np.float32)

@@ -65,6 +65,7 @@ def test_jobs_cannot_write_to_a_folder_with_a_space(lab: Lab, programs: Path) ->
     assert not (lab.folder / "my out").exists()
 
 
+@pytest.mark.slow
 def test_a_controller_cannot_be_a_job_of_htcondor(lab: Lab) -> None:
     lab.keys["cluster"] = {"kind": "htcondor", "workers": 2}
     result = esegeta("submit", lab.write())

@@ -96,6 +96,7 @@ def test_a_worker_that_could_not_go_yet_counts_as_gone(tmp_path: Path) -> None:
         found._is_to_be_done_again("a", full())
 
 
+@pytest.mark.slow
 def test_full_disks_one_after_the_other_end_a_run_to_which_more_workers_come(
     tmp_path: Path,
 ) -> None:
