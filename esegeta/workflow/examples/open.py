@@ -40,6 +40,16 @@ def open_scene(desk: Desk, number: int) -> Scene:
     return desk.once(("scene", number), read, depth=OF_CASE)
 
 
+BETWEEN = " / "
+"""Stands in the name of a question, between its case and its target."""
+
+
+def case_and_target(question: str) -> tuple[str, str]:
+    """Return whose question it is, by its name; no case has a stroke in its own."""
+    case, _, target = question.partition(BETWEEN)
+    return case, target
+
+
 def questions_of(desk: Desk) -> list[InfluenceQuery]:
     """Return the targets of all test cases, frozen on the config's network.
 
@@ -56,9 +66,8 @@ def questions_of(desk: Desk) -> list[InfluenceQuery]:
             for target in plan.targets:
                 for name, one in target.targets(scene, case, study.basis.preprocess).items():
                     frozen = one.freeze(scene)
-                    found.append(
-                        InfluenceQuery(f"{case.name} / {name}", scene.volume.batch, frozen)
-                    )
+                    asked = f"{case.name}{BETWEEN}{name}"
+                    found.append(InfluenceQuery(asked, scene.volume.batch, frozen))
         return found
 
     return desk.once("questions", freeze, depth=OF_ALL)

@@ -23,6 +23,7 @@ from esegeta.results_folder import ANALYSES
 from esegeta.volume import write_json
 from esegeta.workflow.examples.build import ExampleStudy
 from esegeta.workflow.examples.influence_plan import InfluencePlan
+from esegeta.workflow.examples.open import case_and_target
 from esegeta.workflow.record import describe_basis, described_by_name
 from esegeta.workflow.task import Content, Desk, Ended
 
@@ -125,13 +126,18 @@ def _influence_head(plan: InfluencePlan | None) -> dict[str, Any]:
     }
 
 
-def _contents(results: Sequence[Ended], first: str) -> list[Content]:
-    """Return what tasks of a kind have found, by the beginning of their name."""
+def _finished(results: Sequence[Ended], finds: str) -> list[Ended]:
+    """Return the finished tasks that find one kind of thing, such as prototypes."""
     return [
-        ended.content
+        ended
         for ended in results
-        if ended.status != "failed" and ended.name.split(" / ")[0] == first
+        if ended.status != "failed" and ended.task.data.get("finds") == finds
     ]
+
+
+def _contents(results: Sequence[Ended], finds: str) -> list[Content]:
+    """Return what these tasks have found."""
+    return [ended.content for ended in _finished(results, finds)]
 
 
 def tables_of(study: ExampleStudy, results: Sequence[Ended]) -> dict[str, list[TableRow]]:
@@ -184,15 +190,10 @@ def _influence_tables(plan: InfluencePlan, results: Sequence[Ended]) -> dict[str
         found = influences_of(plan, traced) if whole else {}
         tables["leave_one_out"] = list(_left_out_rows(left, found))
         tables["rank_correlation"] = [
-            [*_split(panel.question), panel.method, panel.checkpoints, *panel.agreement]
+            [*case_and_target(panel.question), panel.method, panel.checkpoints, *panel.agreement]
             for panel in _left_out_panels(plan, left, found)
         ]
     return tables
-
-
-def _split(question: str) -> tuple[str, str]:
-    case, _, target = question.partition(" / ")
-    return case, target
 
 
 def influences_of(
@@ -217,13 +218,13 @@ def _influence_rows(plan: InfluencePlan, traced: Sequence[Content]) -> Iterator[
     for (question, method), values in influences_of(plan, traced).items():
         for name, value in values.items():
             layer = ALL_LAYERS if method != CURVATURE else "+".join(plan.layers)
-            yield [*_split(question), name, method, layer, value]
+            yield [*case_and_target(question), name, method, layer, value]
         if method != TRACIN:
             continue
         for name in values:
             by_module = [one["by_module"][question][name] for one in traced]
             for module, value in trace(by_module, plan.rates).items():
-                yield [*_split(question), name, method, module, value]
+                yield [*case_and_target(question), name, method, module, value]
 
 
 def _self_influence(plan: InfluencePlan, traced: Sequence[Content]) -> dict[str, float]:
@@ -255,8 +256,7 @@ def left_out_of(plan: InfluencePlan, results: Sequence[Ended]) -> LeaveOneOut | 
         return None
     done = {
         (ended.task.data["seed"], ended.task.data["left_out"]): ended.content
-        for ended in results
-        if ended.status != "failed" and ended.name.startswith("leave one out / ")
+        for ended in _finished(results, "leave one out")
     }
     names = plan.example_names
     if len(done) < len(block.seeds) * (len(names) + 1):
@@ -296,7 +296,7 @@ def _left_out_rows(
     for question, by_name in left.changes.items():
         for name, values in by_name.items():
             yield [
-                *(*_split(question), name, len(values), _mean(values)),
+                *(*case_and_target(question), name, len(values), _mean(values)),
                 math.dist(values, [_mean(values)] * len(values)) / math.sqrt(len(values)),
                 *(left.estimates[method][question][name] for method in METHODS),
                 *(found.get((question, method), {}).get(name) for method in METHODS),

@@ -225,7 +225,7 @@ def _group_tasks(study: ExampleStudy, prints: ExampleFingerprints) -> Iterator[T
             key=prints.group(group),
             record=folder / f"prototypes_{group}.json",
             needs=tuple(f"{case.name} / items" for case in cases),
-            data={"group": group, "records": records},
+            data={"finds": "prototypes", "group": group, "records": records},
             order=(1, place),
         )
     for place, label in enumerate(study.labels if study.surrogate is not None else ()):
@@ -239,7 +239,7 @@ def _group_tasks(study: ExampleStudy, prints: ExampleFingerprints) -> Iterator[T
             key=prints.surrogate(label),
             record=folder / f"surrogate_{label}.json",
             needs=tuple(f"{case.name} / regions" for case in cases),
-            data={"label": label, "records": records},
+            data={"finds": "surrogate", "label": label, "records": records},
             order=(2, place),
         )
 
@@ -253,7 +253,7 @@ def _influence_tasks(
             kind=TRACE,
             key=prints.checkpoint(plan, number),
             record=folder / f"influence_{number}.json",
-            data={"number": number},
+            data={"finds": "influence", "number": number},
             place=f"influence / {path.name}",
             order=(3, number),
         )
@@ -268,7 +268,7 @@ def _influence_tasks(
                 kind=TRAIN,
                 key=prints.training(plan, seed, left_out),
                 record=folder / f"trained_{file}_seed-{seed}.json",
-                data={"seed": seed, "left_out": left_out},
+                data={"finds": "leave one out", "seed": seed, "left_out": left_out},
                 place=f"leave one out / {named} / seed {seed}",
                 order=(4, place, -1 if left_out is None else left_out),
             )

@@ -9,7 +9,14 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests.experiments import Lab, esegeta, noise, read_json
-from tests.workflow.examples.labs import examples_lab, failures, image_of, set_case, table
+from tests.workflow.examples.labs import (
+    examples_lab,
+    failures,
+    image_of,
+    set_case,
+    table,
+    with_influence,
+)
 
 
 def pictures(lab: Lab) -> set[str]:
@@ -105,3 +112,14 @@ def test_a_scan_of_one_slice_is_shown_as_that_slice(
     items = load_file(lab.root / "examples" / "units" / "a_items.safetensors")
     assert items["pictures"].shape[1:] == sides
     assert items["masks"][0].all()
+
+
+@pytest.mark.parametrize("name", ["prototypes", "influence"])
+def test_a_case_may_be_called_as_a_part_of_the_study_is(name: str, tmp_path: Path) -> None:
+    lab = with_influence(examples_lab(tmp_path, cases=2))
+    lab.keys["data"]["cases"][0]["name"] = name
+    result = esegeta("examples", lab.write())
+    assert result.exit_code in (0, 1), result.output
+    assert "Traceback" not in result.output
+    assert {row["item"] for row in table(lab, "prototypes")} == {name, "b"}
+    assert {row["case"] for row in table(lab, "influence")} == {name, "b"}
