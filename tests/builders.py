@@ -22,6 +22,12 @@ NORMS = {
 """Activations and norms of `unet`."""
 
 
+def small_parts(seed: int = 0) -> nn.Module:
+    """Return a convolution and a batch norm, whose weights and buffers are saved and loaded."""
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+
+
 def unet(
     ndim: int,
     kind: str = "relu_batch",

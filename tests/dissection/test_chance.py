@@ -10,13 +10,13 @@ import pytest
 import torch
 from scipy import stats
 
-from esegeta.dissection.above import Above
 from esegeta.dissection.body import CaseSpace
 from esegeta.dissection.chance import Chance, CircularShift, Permutation, p_values, q_values
 from esegeta.dissection.chances import CHANCES
 from esegeta.dissection.surrogates import Surrogates
 from esegeta.dissection.tally import ConceptParts, tally
 from esegeta.errors import ConfigError
+from tests.dissection.bodies import above_of
 from tests.dissection.drawn import overlaps
 
 SHAPE = (12, 10, 8)
@@ -28,11 +28,6 @@ def blob(seed: int) -> torch.Tensor:
     noise = torch.randn(1, 1, *SHAPE, generator=generator)
     smooth = torch.nn.functional.avg_pool3d(noise, 5, stride=1, padding=2)[0, 0]
     return smooth > smooth.quantile(0.9)
-
-
-def above_of(masks: torch.Tensor) -> Above:
-    units, voxels = masks.flatten(1).nonzero().unbind(1)
-    return Above(units, voxels)
 
 
 def space(number: int) -> CaseSpace:

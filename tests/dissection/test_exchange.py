@@ -10,20 +10,15 @@ import pytest
 import torch
 from scipy import ndimage
 
-from esegeta.dissection.above import Above
 from esegeta.dissection.body import CaseSpace
 from esegeta.dissection.chance import Chance, q_values
 from esegeta.dissection.exchange import Exchange, Frame, brought
 from esegeta.dissection.surrogates import Surrogates
 from esegeta.dissection.tally import ConceptParts, OverlapTally, tally
+from tests.dissection.bodies import above_of
 from tests.dissection.drawn import overlaps
 
 SHAPE = (40, 36)
-
-
-def above_of(masks: torch.Tensor) -> Above:
-    units, voxels = masks.flatten(1).nonzero().unbind(1)
-    return Above(units, voxels)
 
 
 def test_few_cases_are_exchanged_in_all_other_orders() -> None:

@@ -12,16 +12,12 @@ from esegeta.dissection.body import CaseSpace
 from esegeta.dissection.chance import CircularShift, draw_seed
 from esegeta.dissection.curves import count_at
 from esegeta.dissection.tally import ConceptParts, OverlapTally, tally
+from tests.dissection.bodies import above_of
 from tests.dissection.drawn import overlaps
 
 
 def some_masks(num: int, shape: tuple[int, ...] = (7, 6, 5)) -> list[torch.Tensor]:
     return [torch.rand(shape) < (place + 1) / (num + 1) for place in range(num)]
-
-
-def above_of(masks: torch.Tensor) -> Above:
-    units, voxels = masks.flatten(1).nonzero().unbind(1)
-    return Above(units, voxels)
 
 
 @pytest.mark.parametrize("num", [1, 2, 11, 12, 13, 30])

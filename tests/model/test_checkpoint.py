@@ -18,13 +18,9 @@ from torch import Tensor, nn
 from esegeta.errors import WeightsError
 from esegeta.model import load_weights, network_sha256
 from esegeta.model.checkpoint import read_checkpoint, reason_of
+from tests.builders import small_parts
 
 TORCHSCRIPT_IS_DEPRECATED = "ignore:.torch.jit:DeprecationWarning"
-
-
-def parts(seed: int = 0) -> nn.Module:
-    torch.manual_seed(seed)
-    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
 
 
 PLAIN: dict[str, Any] = {
@@ -65,7 +61,7 @@ PLAIN: dict[str, Any] = {
 def test_what_training_loops_keep_beside_weights_loads(
     name: str, new_format: bool, tmp_path: Path
 ) -> None:
-    trained, fresh, path = parts(1), parts(2), tmp_path / "checkpoint.pt"
+    trained, fresh, path = small_parts(1), small_parts(2), tmp_path / "checkpoint.pt"
     content = {"epoch": PLAIN[name], "state_dict": trained.state_dict(), "best": [PLAIN[name]]}
     torch.save(content, path, _use_new_zipfile_serialization=new_format)
     load_weights(fresh, path)
@@ -73,7 +69,7 @@ def test_what_training_loops_keep_beside_weights_loads(
 
 
 def test_scalars_under_the_module_names_of_numpy_1_load(tmp_path: Path) -> None:
-    trained, fresh, path = parts(1), parts(2), tmp_path / "checkpoint.pt"
+    trained, fresh, path = small_parts(1), small_parts(2), tmp_path / "checkpoint.pt"
     content = {
         "best_metric": np.float64(0.9),
         "state_dict": trained.state_dict(),
@@ -166,7 +162,7 @@ def test_a_newer_pickle_of_a_network_is_called_so_too(tmp_path: Path) -> None:
 
 
 def test_a_loss_beside_weights_is_not_called_a_network(tmp_path: Path) -> None:
-    content = {"state_dict": parts().state_dict(), "loss": nn.CrossEntropyLoss()}
+    content = {"state_dict": small_parts().state_dict(), "loss": nn.CrossEntropyLoss()}
     torch.save(content, tmp_path / "c.pt")
     with pytest.raises(WeightsError) as caught:
         read_checkpoint(tmp_path / "c.pt")
@@ -197,7 +193,7 @@ def test_a_reason_is_cut_at_a_word() -> None:
 
 @pytest.mark.filterwarnings(TORCHSCRIPT_IS_DEPRECATED)
 def test_a_torchscript_network_is_called_so(tmp_path: Path) -> None:
-    torch.jit.trace(parts().eval(), torch.zeros(1, 1, 4, 4)).save(tmp_path / "w.pt")
+    torch.jit.trace(small_parts().eval(), torch.zeros(1, 1, 4, 4)).save(tmp_path / "w.pt")
     with pytest.raises(WeightsError) as caught:
         read_checkpoint(tmp_path / "w.pt")
     assert "w.pt: is a TorchScript network, not weights; " in str(caught.value)
@@ -220,7 +216,7 @@ def test_an_exported_program_is_called_so(name: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_what_torch_exports_is_called_so(tmp_path: Path) -> None:
-    program = torch.export.export(parts().eval(), (torch.zeros(1, 1, 4, 4),))
+    program = torch.export.export(small_parts().eval(), (torch.zeros(1, 1, 4, 4),))
     torch.export.save(program, tmp_path / "net.pt2")
     with pytest.raises(WeightsError, match=r"is an exported program of torch\.export"):
         read_checkpoint(tmp_path / "net.pt2")
@@ -244,6 +240,6 @@ def test_other_kinds_are_called_by_their_names(
 
 
 def test_a_checkpoint_under_the_name_of_safetensors_is_called_so(tmp_path: Path) -> None:
-    torch.save(parts().state_dict(), tmp_path / "w.safetensors")
+    torch.save(small_parts().state_dict(), tmp_path / "w.safetensors")
     with pytest.raises(WeightsError, match=r"checkpoint of torch\.save, .*; name it \.pt"):
         read_checkpoint(tmp_path / "w.safetensors")

@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import nn
 
 from esegeta.errors import WeightsError
 from esegeta.model import file_sha256, load_weights, network_sha256, read_state
-from tests.builders import unet
+from tests.builders import small_parts, unet
 
 Save = Callable[[dict, Path], None]
 
@@ -49,11 +48,6 @@ class Payload:
         return os.mkdir, (str(self.evidence),)
 
 
-def parts(seed: int = 0) -> nn.Module:
-    torch.manual_seed(seed)
-    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
-
-
 @pytest.mark.parametrize("form", SAVED)
 def test_every_wrapping_gives_the_same_network(form: str, tmp_path: Path) -> None:
     trained, fresh = unet(2, seed=1), unet(2, seed=2)
@@ -67,11 +61,11 @@ def test_every_wrapping_gives_the_same_network(form: str, tmp_path: Path) -> Non
 
 
 def test_missing_unexpected_and_misshapen_keys_are_named(tmp_path: Path) -> None:
-    state = parts().state_dict()
+    state = small_parts().state_dict()
     state["0.weigth"] = state.pop("0.weight")
     state["1.bias"] = torch.zeros(5)
     torch.save(state, tmp_path / "w.pt")
-    network = parts(1)
+    network = small_parts(1)
     before = network_sha256(network)
     with pytest.raises(WeightsError) as caught:
         load_weights(network, tmp_path / "w.pt")
@@ -86,7 +80,7 @@ def test_missing_unexpected_and_misshapen_keys_are_named(tmp_path: Path) -> None
 def test_a_long_list_of_keys_is_cut(tmp_path: Path) -> None:
     torch.save({"only": torch.zeros(1)}, tmp_path / "w.pt")
     with pytest.raises(WeightsError, match=r"missing: 0.weight, 0.bias, .* and 2 more"):
-        load_weights(parts(), tmp_path / "w.pt")
+        load_weights(small_parts(), tmp_path / "w.pt")
 
 
 @pytest.mark.parametrize(
@@ -96,7 +90,7 @@ def test_a_pickle_with_code_is_refused_and_not_run(save: Save, tmp_path: Path) -
     evidence, path = tmp_path / "it_ran", tmp_path / "w.pt"
     save({"0.weight": Payload(evidence)}, path)
     with pytest.raises(WeightsError, match="not plain weights"):
-        load_weights(parts(), path)
+        load_weights(small_parts(), path)
     assert not evidence.exists()
     # The payload is live: whoever loads it without care runs it.
     with suppress(RuntimeError):
@@ -105,7 +99,7 @@ def test_a_pickle_with_code_is_refused_and_not_run(save: Save, tmp_path: Path) -
 
 
 def test_the_first_state_of_a_file_is_read(tmp_path: Path) -> None:
-    state = parts().state_dict()
+    state = small_parts().state_dict()
     torch.save(
         {"epoch": 3, "ema": {"a": torch.zeros(1)}, "model": {**state, "x": 1}}, tmp_path / "w"
     )
@@ -116,17 +110,17 @@ def test_the_first_state_of_a_file_is_read(tmp_path: Path) -> None:
 
 
 def test_a_pickled_network_is_refused(tmp_path: Path) -> None:
-    torch.save(parts(), tmp_path / "w.pt")
+    torch.save(small_parts(), tmp_path / "w.pt")
     with pytest.raises(WeightsError, match="not plain weights"):
         read_state(tmp_path / "w.pt")
 
 
 @pytest.mark.filterwarnings(TORCHSCRIPT_IS_DEPRECATED)
 def test_torchscript_is_refused_by_its_name(tmp_path: Path) -> None:
-    traced = torch.jit.trace(parts().eval(), torch.zeros(1, 1, 4, 4))
+    traced = torch.jit.trace(small_parts().eval(), torch.zeros(1, 1, 4, 4))
     traced.save(tmp_path / "w.pt")
     with pytest.raises(WeightsError, match="TorchScript"):
-        load_weights(parts(), tmp_path / "w.pt")
+        load_weights(small_parts(), tmp_path / "w.pt")
 
 
 @pytest.mark.parametrize(
@@ -150,7 +144,7 @@ def test_files_that_are_no_weights(name: str, content: bytes, tmp_path: Path) ->
 def test_torn_weights(form: str, tmp_path: Path) -> None:
     name, save = SAVED[form]
     path = tmp_path / name
-    save(parts().state_dict(), path)
+    save(small_parts().state_dict(), path)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(WeightsError, match=name):
         read_state(path)
@@ -175,7 +169,7 @@ def test_hashes_follow_every_value(tmp_path: Path) -> None:
     path = tmp_path / "three"
     path.write_bytes(b"abc")
     assert file_sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    network = parts()
+    network = small_parts()
     before = network_sha256(network)
     network[1].running_mean[1] += 1e-6
     assert network_sha256(network) != before

@@ -15,13 +15,9 @@ from torch.optim.swa_utils import AveragedModel
 
 from esegeta.errors import WeightsError, WeightsKeyError
 from esegeta.model import LoadedWeights, load_weights, network_sha256
+from tests.builders import small_parts
 
 State = Mapping[str, Tensor]
-
-
-def parts(seed: int = 0) -> nn.Module:
-    torch.manual_seed(seed)
-    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
 
 
 def before(state: State, prefix: str) -> dict[str, Tensor]:
@@ -34,9 +30,9 @@ def load(tmp_path: Path) -> Callable[..., LoadedWeights]:
 
     def saved_and_loaded(content: Any, *, key: str | None = None) -> LoadedWeights:
         torch.save(content, tmp_path / "w.pt")
-        fresh = parts(9)
+        fresh = small_parts(9)
         loaded = load_weights(fresh, tmp_path / "w.pt", key=key)
-        assert network_sha256(fresh) == network_sha256(parts(1))
+        assert network_sha256(fresh) == network_sha256(small_parts(1))
         return loaded
 
     return saved_and_loaded
@@ -50,14 +46,14 @@ WRAPPERS = [
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 def test_wrappers_are_taken_off_and_named(wrapper: str, load: Callable[..., LoadedWeights]) -> None:
-    loaded = load({"epoch": 3, wrapper: parts(1).state_dict()})
+    loaded = load({"epoch": 3, wrapper: small_parts(1).state_dict()})
     assert (loaded.key, loaded.prefixes, loaded.others) == (wrapper, (), ())
     assert loaded.notes == (f'w.pt: removed from the weights: the wrapper "{wrapper}"',)
 
 
 def test_a_bare_state_dict_says_nothing(load: Callable[..., LoadedWeights]) -> None:
-    assert load(parts(1).state_dict()).notes == ()
-    assert load(OrderedDict(parts(1).state_dict())).notes == ()
+    assert load(small_parts(1).state_dict()).notes == ()
+    assert load(OrderedDict(small_parts(1).state_dict())).notes == ()
 
 
 PREFIXES = ["module.", "_orig_mod.", "model.", "net.", "network."]
@@ -73,7 +69,7 @@ ORDERS = [
 def test_prefixes_are_taken_off_in_any_order(
     order: tuple[str, ...], load: Callable[..., LoadedWeights]
 ) -> None:
-    loaded = load({"state_dict": before(parts(1).state_dict(), "".join(order))})
+    loaded = load({"state_dict": before(small_parts(1).state_dict(), "".join(order))})
     assert sorted(loaded.prefixes) == sorted(order)
     (note,) = loaded.notes
     assert note.startswith('w.pt: removed from the weights: the wrapper "state_dict", the prefix "')
@@ -81,16 +77,16 @@ def test_prefixes_are_taken_off_in_any_order(
 
 
 def test_a_prefix_in_safetensors_is_taken_off(tmp_path: Path) -> None:
-    save_file(before(parts(1).state_dict(), "net.module."), tmp_path / "w.safetensors")
-    fresh = parts(9)
+    save_file(before(small_parts(1).state_dict(), "net.module."), tmp_path / "w.safetensors")
+    fresh = small_parts(9)
     loaded = load_weights(fresh, tmp_path / "w.safetensors")
     assert loaded.prefixes == ("net.", "module.")
-    assert network_sha256(fresh) == network_sha256(parts(1))
+    assert network_sha256(fresh) == network_sha256(small_parts(1))
 
 
 def test_a_prefix_of_the_network_itself_stays(tmp_path: Path) -> None:
     def wrapped(seed: int) -> nn.Module:
-        return nn.ModuleDict({"model": parts(seed)})
+        return nn.ModuleDict({"model": small_parts(seed)})
 
     torch.save(wrapped(1).state_dict(), tmp_path / "w.pt")
     network = wrapped(9)
@@ -104,9 +100,9 @@ def test_a_prefix_of_the_network_itself_stays(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("odd", ["0.extra", "loss.weight"])
 def test_nothing_is_taken_off_where_a_key_would_still_not_fit(odd: str, tmp_path: Path) -> None:
-    state = {**before(parts(1).state_dict(), "model."), odd: torch.zeros(2)}
+    state = {**before(small_parts(1).state_dict(), "model."), odd: torch.zeros(2)}
     torch.save({"state_dict": state}, tmp_path / "w.pt")
-    network = parts(9)
+    network = small_parts(9)
     with pytest.raises(WeightsError) as caught:
         load_weights(network, tmp_path / "w.pt")
     assert caught.value.message == (
@@ -114,9 +110,9 @@ def test_nothing_is_taken_off_where_a_key_would_still_not_fit(odd: str, tmp_path
         f"there are also others: {odd}"
     )
     assert 'choose those that fit with weights_key: "state_dict.model"' in str(caught.value)
-    assert network_sha256(network) == network_sha256(parts(9))
+    assert network_sha256(network) == network_sha256(small_parts(9))
     load_weights(network, tmp_path / "w.pt", key="state_dict.model")
-    assert network_sha256(network) == network_sha256(parts(1))
+    assert network_sha256(network) == network_sha256(small_parts(1))
 
 
 def test_lists_of_keys_are_short(tmp_path: Path) -> None:
@@ -130,13 +126,13 @@ def test_lists_of_keys_are_short(tmp_path: Path) -> None:
 
 
 def test_the_nearest_misfit_is_told_without_its_prefix(tmp_path: Path) -> None:
-    state = before(parts(1).state_dict(), "module.")
+    state = before(small_parts(1).state_dict(), "module.")
     state["module.0.weight"] = torch.zeros(2, 4, 3, 3)
     torch.save(
         {"optimizer": {"state": {0: {"m": torch.zeros(2)}}}, "net": state}, tmp_path / "w.pt"
     )
     with pytest.raises(WeightsError) as caught:
-        load_weights(parts(), tmp_path / "w.pt")
+        load_weights(small_parts(), tmp_path / "w.pt")
     assert (
         'the weights under "net" without module. do not fit: wrong shape: 0.weight is '
         "(2, 4, 3, 3), the network's is (2, 1, 3, 3)"
@@ -146,7 +142,7 @@ def test_the_nearest_misfit_is_told_without_its_prefix(tmp_path: Path) -> None:
 def test_a_model_and_its_average_fit_both_and_the_first_is_taken(
     load: Callable[..., LoadedWeights],
 ) -> None:
-    state, other = parts(1).state_dict(), parts(2).state_dict()
+    state, other = small_parts(1).state_dict(), small_parts(2).state_dict()
     for content in ({"ema": other, "model": state}, {"model": state, "ema": other}):
         loaded = load(content)
         assert (loaded.key, loaded.others) == ("model", ("ema",))
@@ -164,16 +160,16 @@ def test_a_model_and_its_average_fit_both_and_the_first_is_taken(
 
 
 def test_averaged_models_load_without_their_counter(tmp_path: Path) -> None:
-    torch.save({"state_dict": AveragedModel(parts(1)).state_dict()}, tmp_path / "w.pt")
-    network = parts(9)
+    torch.save({"state_dict": AveragedModel(small_parts(1)).state_dict()}, tmp_path / "w.pt")
+    network = small_parts(9)
     loaded = load_weights(network, tmp_path / "w.pt")
     assert (loaded.prefixes, loaded.left_out) == (("module.",), ("n_averaged",))
     assert '"n_averaged"' in loaded.notes[0]
-    assert network_sha256(network) == network_sha256(parts(1))
+    assert network_sha256(network) == network_sha256(small_parts(1))
 
 
 def test_plain_numbers_among_the_tensors_are_left_out(load: Callable[..., LoadedWeights]) -> None:
-    loaded = load({**parts(1).state_dict(), "epoch": np.int64(3)})
+    loaded = load({**small_parts(1).state_dict(), "epoch": np.int64(3)})
     assert loaded.left_out == ("epoch",)
 
 
@@ -184,7 +180,7 @@ def test_a_checkpoint_of_lightning(load: Callable[..., LoadedWeights]) -> None:
             "epoch": 4,
             "global_step": 100,
             "pytorch-lightning_version": "2.4.0",
-            "state_dict": OrderedDict(before(parts(1).state_dict(), "net._orig_mod.")),
+            "state_dict": OrderedDict(before(small_parts(1).state_dict(), "net._orig_mod.")),
             "loops": {"fit_loop": {"state_dict": {}}},
             "callbacks": {monitor: {"best_model_score": torch.tensor(0.9), "best_k_models": {}}},
             "optimizer_states": [{"state": {0: {"exp_avg": torch.zeros(2)}}, "param_groups": []}],
@@ -198,7 +194,7 @@ def test_a_checkpoint_of_lightning(load: Callable[..., LoadedWeights]) -> None:
 def test_a_checkpoint_of_nnunet(load: Callable[..., LoadedWeights]) -> None:
     loaded = load(
         {
-            "network_weights": parts(1).state_dict(),
+            "network_weights": small_parts(1).state_dict(),
             "optimizer_state": {"state": {0: {"momentum_buffer": torch.zeros(2)}}},
             "grad_scaler_state": {"scale": 65536.0},
             "logging": {"mean_fg_dice": [np.float64(0.8)], "ema_fg_dice": [np.float64(0.79)]},
@@ -221,7 +217,7 @@ def test_a_checkpoint_of_nnunet(load: Callable[..., LoadedWeights]) -> None:
 def test_a_key_leads_through_mappings_lists_and_keys_with_dots(
     load: Callable[..., LoadedWeights],
 ) -> None:
-    state, other = parts(1).state_dict(), parts(2).state_dict()
+    state, other = small_parts(1).state_dict(), small_parts(2).state_dict()
     assert load({"folds": [other, {"best.dice": state}]}, key="folds.1.best.dice").notes == ()
     flat = {**before(other, "model."), **before(state, "ema_model.")}
     assert load({"state_dict": flat}, key="state_dict.ema_model").others == ()
@@ -229,10 +225,14 @@ def test_a_key_leads_through_mappings_lists_and_keys_with_dots(
 
 @pytest.mark.parametrize("key", ["ema.stat", "emma", "epoch.best", "ema.state.0.weight.x"])
 def test_a_key_that_is_not_there_lists_those_that_are(key: str, tmp_path: Path) -> None:
-    content = {"epoch": 3, "model": parts(2).state_dict(), "ema": {"state": parts(1).state_dict()}}
+    content = {
+        "epoch": 3,
+        "model": small_parts(2).state_dict(),
+        "ema": {"state": small_parts(1).state_dict()},
+    }
     torch.save(content, tmp_path / "w.pt")
     with pytest.raises(WeightsKeyError) as caught:
-        load_weights(parts(), tmp_path / "w.pt", key=key)
+        load_weights(small_parts(), tmp_path / "w.pt", key=key)
     text = str(caught.value)
     assert text.startswith(f'weights_key: {tmp_path / "w.pt"} holds nothing under "{key}", but ')
     assert "but model, ema.state; " in text
@@ -245,26 +245,29 @@ def test_weights_in_lists_are_among_those_that_are_and_such_that_lie_too_deep_ar
     deep: Any = {"weight": torch.ones(1)}
     for _ in range(5):
         deep = {"in": deep}
-    torch.save({"folds": [parts(1).state_dict(), parts(2).state_dict()], **deep}, tmp_path / "w.pt")
+    torch.save(
+        {"folds": [small_parts(1).state_dict(), small_parts(2).state_dict()], **deep},
+        tmp_path / "w.pt",
+    )
     with pytest.raises(WeightsKeyError) as caught:
-        load_weights(parts(), tmp_path / "w.pt", key="fold")
+        load_weights(small_parts(), tmp_path / "w.pt", key="fold")
     assert 'holds nothing under "fold", but folds.0, folds.1; ' in str(caught.value)
 
 
 def test_weights_side_by_side_are_among_those_that_are(tmp_path: Path) -> None:
-    deep = nn.Sequential(parts(1)).state_dict()
+    deep = nn.Sequential(small_parts(1)).state_dict()
     content = {**before(deep, "model."), **before(deep, "ema."), "epoch": torch.tensor(3)}
     torch.save(content, tmp_path / "w.pt")
     with pytest.raises(WeightsKeyError, match=r'"em", but model, ema; did you mean "ema"\?$'):
-        load_weights(parts(), tmp_path / "w.pt", key="em")
+        load_weights(small_parts(), tmp_path / "w.pt", key="em")
     torch.save(deep, tmp_path / "w.pt")
     with pytest.raises(WeightsKeyError, match=r'nothing under "em"; leave out weights_key$'):
-        load_weights(parts(), tmp_path / "w.pt", key="em")
+        load_weights(small_parts(), tmp_path / "w.pt", key="em")
 
 
 @pytest.mark.parametrize("form", ["whole file", "wrapped", "prefixed", "some of them"])
 def test_arrays_are_named_as_such(form: str, tmp_path: Path) -> None:
-    state = parts(1).state_dict()
+    state = small_parts(1).state_dict()
     arrays: dict[str, Any] = {key: value.numpy() for key, value in state.items()}
     content = {
         "whole file": arrays,
@@ -274,17 +277,17 @@ def test_arrays_are_named_as_such(form: str, tmp_path: Path) -> None:
     }
     torch.save(content[form], tmp_path / "w.pt")
     with pytest.raises(WeightsError, match=r"holds numpy arrays, not tensors; .*from_numpy"):
-        load_weights(parts(), tmp_path / "w.pt")
+        load_weights(small_parts(), tmp_path / "w.pt")
 
 
 def test_a_key_that_leads_to_no_weights(tmp_path: Path) -> None:
-    torch.save({"epoch": 3, "model": parts(1).state_dict()}, tmp_path / "w.pt")
+    torch.save({"epoch": 3, "model": small_parts(1).state_dict()}, tmp_path / "w.pt")
     with pytest.raises(WeightsError, match='holds a int, not a state dict under "epoch"'):
-        load_weights(parts(), tmp_path / "w.pt", key="epoch")
+        load_weights(small_parts(), tmp_path / "w.pt", key="epoch")
 
 
 def test_weights_go_into_a_network_in_a_data_parallel(tmp_path: Path) -> None:
-    torch.save(parts(1).state_dict(), tmp_path / "w.pt")
-    wrapped = nn.DataParallel(parts(9))
+    torch.save(small_parts(1).state_dict(), tmp_path / "w.pt")
+    wrapped = nn.DataParallel(small_parts(9))
     assert load_weights(wrapped, tmp_path / "w.pt").notes == ()
-    assert network_sha256(wrapped.module) == network_sha256(parts(1))
+    assert network_sha256(wrapped.module) == network_sha256(small_parts(1))
