@@ -50,10 +50,12 @@ def open_series(folder: Path, series: str = "") -> Stored:
     without = [header.path.name for header in headers if not header.has_place]
     if without:
         raise DataError(
-            f"{folder}: {len(without)} of {len(headers)} slices do not say their position, or not "
-            f"by axes at right angles, such as {without[0]}",
+            f"{folder}: {len(without)} of {len(headers)} slices do not say their position, such as "
+            f"{without[0]}",
             hint="photographs of screens (secondary capture) are not a volume",
         )
+    for header in headers:
+        _require_right_angles(header)
     stacked = stack_slices([header.place for header in headers], 0.0, folder)
     ordered = [headers[index] for index in stacked.order]
     if len({header.components for header in ordered}) > 1:
@@ -86,7 +88,17 @@ def open_dicom(path: Path) -> Stored:
     return _opened(header)
 
 
+def _require_right_angles(header: DicomHeader) -> None:
+    """Refuse a file whose axes ITK could not take: it would lie along those of the patient."""
+    if header.has_odd_axes:
+        raise DataError(
+            f"{header.path}: its rows and columns are not at right angles",
+            hint="convert it to NIfTI (.nii.gz) with dcm2niix",
+        )
+
+
 def _opened(header: DicomHeader) -> Stored:
+    _require_right_angles(header)
     frames = frames_of(header) if header.num_frames > 1 else None
     order: Sequence[int] = range(header.num_frames)
     if frames is not None:

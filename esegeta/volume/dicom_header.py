@@ -28,6 +28,8 @@ NOT_IMAGES = tuple(
 DIRECTORY = "1.2.840.10008.1.3.10"
 SAME_COSINE = 1e-3
 """Cosines that ITK has taken from a file differ by no more than this from those that it states."""
+MOST_ROUNDED = 0.02
+"""Two digits of each cosine leave the length of an axis this far from one, at the most."""
 LONG_LENGTHS = (b"OB", b"OW", b"OF", b"SQ", b"UT", b"UN")
 
 
@@ -44,7 +46,8 @@ class DicomHeader:
         spacing_mm: between columns, rows and slices, as ITK has them.
         origin_mm: origin as ITK gives it (LPS).
         direction: direction cosines as ITK gives them, row by row.
-        has_place: whether the file says where its one slice lies, its axes at right angles.
+        has_place: whether the file says where its one slice lies.
+        has_odd_axes: whether it states axes that are not at right angles, or are none.
         storage: the class of the object.
     """
 
@@ -57,6 +60,7 @@ class DicomHeader:
     origin_mm: tuple[float, ...]
     direction: tuple[float, ...]
     has_place: bool
+    has_odd_axes: bool
     storage: str
 
     @property
@@ -110,22 +114,26 @@ def _read_header(path: Path, _changed: int, _size: int) -> DicomHeader | None:
         tuple(reader.GetSpacing()),
         tuple(reader.GetOrigin()),
         tuple(reader.GetDirection()),
-        has_place=bool(text(POSITION)) and _are_axes(text(ORIENTATION), reader.GetDirection()),
+        has_place=bool(text(POSITION) and text(ORIENTATION)),
+        has_odd_axes=bool(text(ORIENTATION))
+        and not _are_taken(text(ORIENTATION), reader.GetDirection()),
         storage=storage,
     )
 
 
-def _are_axes(said: str, direction: Sequence[float]) -> bool:
-    """Tell whether ITK has found the axes that a file states.
+def _are_taken(said: str, direction: Sequence[float]) -> bool:
+    """Tell whether ITK has found the axes that a file states, which may be rounded.
 
-    Axes that are not of length one and at right angles it takes for those of the patient.
+    Axes that are not of about length one and at right angles it takes for those of the patient.
     """
     try:
-        cosines = [float(value) for value in said.split("\\")]
+        axes = np.array([float(value) for value in said.split("\\")]).reshape(2, 3)
     except ValueError:
         return False
-    found = np.array(direction).reshape(3, 3)[:, :2].T.ravel()
-    return len(cosines) == len(found) and np.allclose(cosines, found, atol=SAME_COSINE)
+    lengths = np.linalg.norm(axes, axis=1, keepdims=True)
+    found = np.array(direction).reshape(3, 3)[:, :2].T
+    are_unit = np.allclose(lengths, 1, atol=MOST_ROUNDED)
+    return are_unit and np.allclose(axes / lengths, found, atol=SAME_COSINE)
 
 
 def dicom_reader(path: Path) -> Any:

@@ -131,7 +131,9 @@ def _headers(path: Path, series: str) -> Sequence[DicomHeader]:
 
 
 def _says_where(header: DicomHeader) -> bool:
-    return header.has_place if header.num_frames == 1 else frames_of(header) is not None
+    if header.num_frames > 1:
+        return frames_of(header) is not None
+    return header.has_place and not header.has_odd_axes
 
 
 def _read(header: DicomHeader) -> Any:

@@ -247,9 +247,9 @@ REFUSED = {
     tilted: r"are tilted by 12 degrees \(gantry tilt\)",
     uneven: r"not evenly spaced: 1\.7 to 3\.3 mm",
     shifted: r"shifted against each other by up to 2 mm",
-    no_position: r"1 of 4 slices do not say their position, .* such as IM0002\.dcm",
-    skewed: r"4 of 4 slices do not say .* by axes at right angles, such as IM0000\.dcm",
-    no_numbers: r"4 of 4 slices do not say their position, .* such as IM0000\.dcm",
+    no_position: r"1 of 4 slices do not say their position, such as IM0002\.dcm; photographs",
+    skewed: r"IM0000\.dcm: its rows and columns are not at right angles; .* dcm2niix",
+    no_numbers: r"IM0000\.dcm: its rows and columns are not at right angles",
     pixel_sizes: r"slices with pixels of several sizes: .*0\.76x1\.5.* mm",
     colours: "slices in colour mixed with grey ones; give the case `series:`",
     torn: r"IM0001\.dcm: cannot be read",
@@ -279,6 +279,42 @@ def test_a_volume_in_one_file(tmp_path: Path) -> None:
         for index in ((0, 0, 0), (5, 4, 3)):
             left, back, up = image.TransformIndexToPhysicalPoint(index)
             np.testing.assert_allclose(volume.grid.to_mm(index), (-left, -back, up), atol=1e-5)
+
+
+ROUNDED = {
+    "exact": [0.8, 0.6, 0, -0.6, 0.8, 0],
+    "1e-4 off": [0.80008, 0.59994, 0, -0.60006, 0.79996, 0],
+    "two digits": [0.71, 0.71, 0, -0.71, 0.71, 0],
+    "two other digits": [0.84, 0.54, 0, -0.54, 0.84, 0],
+    "short": [0.998, 0, 0, 0, 0.998, 0],
+}
+
+
+@pytest.mark.parametrize("cosines", ROUNDED.values(), ids=ROUNDED)
+@pytest.mark.parametrize("count", [1, 4])
+def test_cosines_may_be_rounded(cosines: list[float], count: int, tmp_path: Path) -> None:
+    axes = np.array(cosines).reshape(2, 3)
+    axes /= np.linalg.norm(axes, axis=1, keepdims=True)
+    turn = np.stack([*axes, np.cross(*axes)], axis=1)
+    for path in write_series(tmp_path / "scan", itk_volume(voxels(), turn))[count:]:
+        path.unlink()
+    for path in (tmp_path / "scan").iterdir():
+        edit(path, ImageOrientationPatient=cosines)
+    affine = load_volume(tmp_path / "scan").grid.affine
+    found = affine[:3, :2] / np.linalg.norm(affine[:3, :2], axis=0)
+    np.testing.assert_allclose(found, np.diag([-1, -1, 1]) @ turn[:, :2], atol=1e-3)
+
+
+@pytest.mark.parametrize("cosines", [[1, 0, 0, 0.5, 0.866, 0], [2, 0, 0, 0, 2, 0]], ids=str)
+def test_one_slice_of_odd_axes_is_refused(cosines: list[float], tmp_path: Path) -> None:
+    """It would lie along the axes of the patient."""
+    path, *others = write_series(tmp_path / "scan", itk_volume(voxels()))
+    for other in others:
+        other.unlink()
+    edit(path, ImageOrientationPatient=cosines)
+    for given in (path, path.parent):
+        with pytest.raises(DataError, match="rows and columns are not at right angles"):
+            load_volume(given)
 
 
 def test_a_slice_that_does_not_say_its_class_is_an_image(tmp_path: Path) -> None:
