@@ -17,6 +17,8 @@ def _range(steps: Steps, args: Args, channels: list[int] | None) -> None:
         raise UnmappedError("a_min equals a_max")
     if clip and floor is None and top is None:
         raise UnmappedError("clip: true, without b_min and b_max")
+    if clip and floor is not None and top is not None and floor > top:
+        raise UnmappedError("clip: true, with b_min above b_max")
     if clip and (floor, top) == (0, 1) and low < high:
         steps.add_intensity([{"window": [low, high]}], channels)
         return
@@ -33,10 +35,12 @@ def _scale(steps: Steps, args: Args, channels: list[int] | None) -> None:
     low, high, factor = args.get("minv", 0.0), args.get("maxv", 1.0), args.get("factor")
     by_channel = bool(args.get("channel_wise", False))
     args.require()
-    if low is None or high is None:
+    if low is None and high is None:
         rule: dict[str, Any] = {"rescale": {"scale": 1.0 + float(factor or 0), "offset": 0.0}}
         steps.add_intensity([rule], channels)
         return
+    if low is None or high is None:
+        low, high = 0.0, 1.0  # as MONAI has it, whatever the other is
     _require_by_channel(steps, by_channel, channels)
     rule = {"minmax": True} if (low, high) == (0, 1) else {"rescale": [float(low), float(high)]}
     steps.add_intensity([rule], channels)
@@ -71,10 +75,13 @@ def _normalise(steps: Steps, args: Args, channels: list[int] | None) -> None:
     pairs = [_as_list(mean), _as_list(std)]
     if any(len(values) > 1 for values in pairs) and not by_channel:
         raise UnmappedError("subtrahend of each voxel")
-    count = max(len(values) for values in pairs)
-    means, stds = (values * count if len(values) == 1 else values for values in pairs)
+    chosen = channels if channels is not None else list(range(steps.num_channels))
+    for values in pairs:
+        if len(values) not in (1, len(chosen)):
+            ends = "s" * (len(chosen) != 1)
+            raise UnmappedError(f"{len(values)} values for {len(chosen)} channel{ends}")
+    means, stds = (values * len(chosen) if len(values) == 1 else values for values in pairs)
     shared = len(set(zip(means, stds, strict=True))) == 1
-    chosen = channels if channels is not None else list(range(len(means)))
     for place, (one, other) in enumerate(zip(means, stds, strict=True)):
         if other == 0:
             other = 1.0  # as MONAI has it

@@ -58,6 +58,11 @@ SAME: dict[str, Transform] = {
         "ScaleIntensityRange",
         {"a_min": -1, "a_max": 1, "b_min": None, "b_max": 0.75, "clip": True},
     ),
+    "scaled with one bound of none, which MONAI takes for 0 to 1": (
+        "ScaleIntensity",
+        {"minv": None, "maxv": 7.0, "factor": 0.5, "channel_wise": True},
+    ),
+    "scaled by a factor alone": ("ScaleIntensity", {"minv": None, "maxv": None, "factor": 0.5}),
     "one deviation of zero for all": ("NormalizeIntensity", {"subtrahend": 0.5, "divisor": 0.0}),
 }
 
@@ -81,6 +86,12 @@ def test_numbers_of_each_channel_go_to_the_channels_that_are_read() -> None:
     assert rules == [([2], -0.5), ([0], -0.5)]
 
 
+def test_more_values_than_channels_that_are_read_are_refused() -> None:
+    args = {"subtrahend": [1.0, 2.0, 3.0], "divisor": 2.0, "channel_wise": True}
+    steps = taken(("NormalizeIntensity", args), num_channels=3, channels=[1, 2])
+    assert steps.unmapped == ["NormalizeIntensityd (3 values for 2 channels)"]
+
+
 RANGE: dict[str, Any] = {"a_min": 0, "a_max": 2, "b_min": 0, "b_max": 1, "clip": True}
 CROP: dict[str, Any] = {"source_key": "image"}
 CUT = "depends on the image; esegeta crops first"
@@ -92,6 +103,18 @@ UNMAPPED: dict[str, tuple[list[Transform], str]] = {
     "range that is cut off nowhere": (
         [("ScaleIntensityRange", {"a_min": 0, "a_max": 2, "clip": True})],
         "ScaleIntensityRanged (clip: true, without b_min and b_max)",
+    ),
+    "range the wrong way round": (
+        [("ScaleIntensityRange", {**RANGE, "b_min": 2})],
+        "ScaleIntensityRanged (clip: true, with b_min above b_max)",
+    ),
+    "more values than channels": (
+        [("NormalizeIntensity", {"subtrahend": [1.0, 2.0], "divisor": 2.0, "channel_wise": True})],
+        "NormalizeIntensityd (2 values for 1 channel)",
+    ),
+    "no value at all": (
+        [("NormalizeIntensity", {"subtrahend": [], "divisor": [], "channel_wise": True})],
+        "NormalizeIntensityd (0 values for 1 channel)",
     ),
     "percentiles cut off on one side": (
         [("ScaleIntensityRangePercentiles", {**PERCENTILES, "b_max": None})],
