@@ -69,9 +69,7 @@ def plain_page(name: str, family: str, kind: type[Any], facts: Mapping[str, str]
     """Return a page as plain text."""
     found = parse_help(kind)
     lines = [f"{name} ({family})", "", found.summary, "", found.body, "", "Parameters:"]
-    for item in dataclasses.fields(kind):
-        if not item.repr:
-            continue
+    for item in _given(kind):
         lines.append(f"  {key_of(item)}: {item.type} = {default_of(item)}")
         lines.append(f"      {found.parameters.get(item.name, '')}")
     if lines[-1] == "Parameters:":
@@ -90,16 +88,20 @@ def _show_rich(
         style = "green" if line.startswith(" " * INDENT) else None
         console.print(escape(line), style=style, highlight=False)
     table = Table("parameter", "default", "meaning", box=None, pad_edge=False)
-    for item in dataclasses.fields(kind):
-        if item.repr:
-            meaning = escape(found.parameters.get(item.name, ""))
-            kind_ = f"\n[dim]{escape(str(item.type))}[/]"
-            table.add_row(f"[cyan]{key_of(item)}[/]{kind_}", escape(default_of(item)), meaning)
+    for item in _given(kind):
+        meaning = escape(found.parameters.get(item.name, ""))
+        kind_ = f"\n[dim]{escape(str(item.type))}[/]"
+        table.add_row(f"[cyan]{key_of(item)}[/]{kind_}", escape(default_of(item)), meaning)
     if table.row_count:
         console.print(Padding(table, (1, 0, 0, 0)))
     console.print()
     for key, text in {**facts, "Source": found.source}.items():
         console.print(f"[bold]{key}:[/] {escape(text)}", highlight=False)
+
+
+def _given(kind: type[Any]) -> list[dataclasses.Field[Any]]:
+    """Return the fields that are parameters, which a user may give."""
+    return [item for item in dataclasses.fields(kind) if item.repr and item.init]
 
 
 def default_of(item: dataclasses.Field[Any]) -> str:

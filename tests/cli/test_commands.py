@@ -14,7 +14,7 @@ from rich.console import Console
 
 from esegeta import __version__
 from esegeta.cli.catalogue import METHOD_FAMILIES, SCORE_FAMILIES, show_method, show_methods
-from esegeta.cli.help_page import parse_help
+from esegeta.cli.help_page import parse_help, plain_page
 from esegeta.config.dissection import DissectionKeys
 from esegeta.explain import METHODS, key_of
 from esegeta.score import SCORES
@@ -183,6 +183,22 @@ def test_a_terminal_shows_the_parameters_that_are_given_if_there_are_any(
     assert ("meaning" in text) == bool(shown)
     cyan = re.findall(r"\x1b\[36m(\w+)", text)
     assert set(cyan) >= shown and "fitted" not in cyan  # which a run fills in
+
+
+def test_what_a_class_fills_in_by_itself_is_no_parameter() -> None:
+    @dataclasses.dataclass
+    class Filled:
+        """A class.
+
+        Args:
+            given: what is given.
+        """
+
+        given: int = 3
+        filled: int = dataclasses.field(init=False)
+
+    page = plain_page("filled", "none", Filled, {})
+    assert "  given: " in page and "  filled: " not in page
 
 
 def test_parameters_come_with_their_defaults() -> None:

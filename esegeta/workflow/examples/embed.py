@@ -151,6 +151,9 @@ def study_axis(study: ExampleStudy, scene: Scene) -> int:
     if volume.ndim == 2:
         return 0
     axis = numbering_of(study, scene, "slice").axis
+    thin = [place for place, length in enumerate(volume.grid.shape) if length == 1]
+    if study.basis.predictor.plan.lay(volume.grid.shape).slice_axis is None and len(thin) == 1:
+        axis = thin[0]  # along any other, the only slice would be a line of voxels
     return int(np.abs(volume.affine[:3, axis]).argmax())
 
 

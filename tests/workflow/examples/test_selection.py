@@ -114,6 +114,19 @@ def test_a_scan_of_one_slice_is_shown_as_that_slice(
     assert items["masks"][0].all()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_network_in_three_dimensions_shows_the_only_slice_too(axis: int, tmp_path: Path) -> None:
+    lab = examples_lab(tmp_path, cases=2)
+    for place in range(2):
+        image = np.expand_dims(noise((10, 9), seed=place), axis)
+        set_case(lab, place, image, image > 0.2)
+    assert esegeta("examples", lab.write(), "-q").exit_code == 0
+    items = load_file(lab.root / "examples" / "units" / "a_items.safetensors")
+    assert min(items["pictures"].shape[1:]) > 3
+    assert items["masks"][0].all()
+
+
 @pytest.mark.parametrize("name", ["prototypes", "influence"])
 def test_a_case_may_be_called_as_a_part_of_the_study_is(name: str, tmp_path: Path) -> None:
     lab = with_influence(examples_lab(tmp_path, cases=2))
