@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from struct import pack
 from typing import overload
 
-from esegeta.workflow.off_memory import OffMemory, Packer
 from esegeta.workflow.task import Ended
+from esegeta.workflow.temporary_tables import Packer, TemporaryTables
 
 SCHEMA = """
 CREATE TABLE ended (number INTEGER PRIMARY KEY, is_step INTEGER, place BLOB, packed BLOB);
@@ -20,7 +20,7 @@ CREATE INDEX places ON ended (is_step, place, number);
 class EndedTasks:
     """Takes how tasks end, one by one, and tells it as often as tables are written."""
 
-    _tables: OffMemory = field(default_factory=lambda: OffMemory(SCHEMA))
+    _tables: TemporaryTables = field(default_factory=lambda: TemporaryTables(SCHEMA))
     _packer: Packer = field(default_factory=Packer)
 
     def append(self, ended: Ended) -> None:
@@ -39,12 +39,12 @@ class EndedTasks:
     @property
     def results(self) -> Sequence[Ended]:
         """Those that are no steps, in the order of tables."""
-        return _Some(self._tables, self._packer, is_step=False)
+        return _EndedView(self._tables, self._packer, is_step=False)
 
     @property
     def steps(self) -> Sequence[Ended]:
         """Steps, in the order in which they ended."""
-        return _Some(self._tables, self._packer, is_step=True)
+        return _EndedView(self._tables, self._packer, is_step=True)
 
 
 def _place_of(order: Sequence[int]) -> bytes:
@@ -53,10 +53,10 @@ def _place_of(order: Sequence[int]) -> bytes:
 
 
 @dataclass(eq=False, frozen=True)
-class _Some(Sequence[Ended]):
+class _EndedView(Sequence[Ended]):
     """Results or steps, as they are when they are asked for: each time they are unpacked anew."""
 
-    tables: OffMemory
+    tables: TemporaryTables
     packer: Packer
     is_step: bool
 

@@ -15,7 +15,7 @@ from esegeta.report.csv_tables import (
     read_rows,
 )
 from esegeta.results_folder import CURVES_TABLE, PREDICTIONS_TABLE, REGIONS_TABLE, SCORES_TABLE
-from esegeta.workflow.off_memory import OffMemory
+from esegeta.workflow.temporary_tables import TemporaryTables
 
 Rows = Mapping[str, Iterable[Sequence[str]]]
 """Rows of tables as they stand in their files, by the file's name."""
@@ -43,7 +43,7 @@ class RowsBefore:
     """
 
     def __init__(self, root: Path) -> None:
-        self._tables = OffMemory(SCHEMA)
+        self._tables = TemporaryTables(SCHEMA)
         for name, columns in TABLES.items():
             length = sum(column in OF_TASK for column in columns)
             for cells in read_rows(root / name, columns):

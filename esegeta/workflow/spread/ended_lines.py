@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from esegeta.workflow.off_memory import OffMemory, key_of
 from esegeta.workflow.spread.folder import SharedFolder
 from esegeta.workflow.spread.own_journal import JournalLine, lines_of
 from esegeta.workflow.task import Task
+from esegeta.workflow.temporary_tables import TemporaryTables, key_of
 
 SCHEMA = """
 CREATE TABLE ended (task BLOB, key BLOB, status TEXT, line TEXT, PRIMARY KEY (task, key));
@@ -35,7 +35,7 @@ class EndedLines:
     def __init__(
         self, folder: SharedFolder, whole: Path, take: Callable[[JournalLine], JournalLine | None]
     ) -> None:
-        self._tables = OffMemory(SCHEMA)
+        self._tables = TemporaryTables(SCHEMA)
         self._take = take
         for path in (whole, *folder.journals):
             head: JournalLine = {}

@@ -17,9 +17,9 @@ from esegeta.volume import is_alive, write_json
 from esegeta.workflow import journal as journals
 from esegeta.workflow import lock
 from esegeta.workflow.command import Command
-from esegeta.workflow.off_memory import OffMemory, key_of
 from esegeta.workflow.spread.folder import SharedFolder, commands_in, sha256_of
 from esegeta.workflow.spread.own_journal import JournalLine, JournalRead, lines_of, read_journal
+from esegeta.workflow.temporary_tables import TemporaryTables, key_of
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ class _Endings:
     """Which tasks have ended, each of them once, though several journals may name it."""
 
     def __init__(self) -> None:
-        self._tables = OffMemory(SCHEMA)
+        self._tables = TemporaryTables(SCHEMA)
         self._failures: dict[str, Failed] = {}
 
     def take(self, line: JournalLine, head: JournalLine) -> None:

@@ -8,9 +8,9 @@ import pytest
 from esegeta.errors import DiskFullError
 from esegeta.report.csv_tables import SCORE_COLUMNS, write_csv
 from esegeta.workflow.ended_tasks import EndedTasks
-from esegeta.workflow.off_memory import OffMemory
 from esegeta.workflow.rows_before import RowsBefore
 from esegeta.workflow.task import Ended
+from esegeta.workflow.temporary_tables import TemporaryTables
 from tests.workflow.tasks import NUMBER, number_task
 
 
@@ -46,11 +46,17 @@ def test_tasks_of_one_place_stay_in_the_order_in_which_they_ended(tmp_path: Path
 
 
 def test_a_full_folder_of_temporary_files_is_told(tmp_path: Path) -> None:
-    tables = OffMemory("CREATE TABLE some (text TEXT); PRAGMA max_page_count = 3;")
+    tables = TemporaryTables("CREATE TABLE some (text TEXT); PRAGMA max_page_count = 9;")
+    num_taken = 0
     with pytest.raises(DiskFullError, match="folder of temporary files takes no more") as told:
         for _ in range(100):
             tables.run("INSERT INTO some VALUES (?)", ("x" * 1000,))
+            num_taken += 1
     assert "SQLITE_TMPDIR" in told.value.hint
+    # What was taken before is told all the same: it goes into the last tables.
+    assert (
+        [len(text) for (text,) in tables.rows("SELECT text FROM some")] == [1000] * num_taken > []
+    )
 
 
 def test_rows_of_an_earlier_run_stay_until_their_task_has_ended(tmp_path: Path) -> None:

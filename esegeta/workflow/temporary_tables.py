@@ -20,8 +20,8 @@ NO_NAME = ""
 """To SQLite, a file of its own in the folder of temporary files, removed when it is closed."""
 
 
-class OffMemory:
-    """Some tables outside of memory.
+class TemporaryTables:
+    """Tables in a file without a name, as long as whoever made them holds on to them.
 
     Args:
         schema: statements of SQL that make them.
@@ -30,7 +30,7 @@ class OffMemory:
     def __init__(self, schema: str) -> None:
         # One thread at a time asks; which one may change, as Dask hands on what a worker keeps.
         self._connection = sqlite3.connect(NO_NAME, isolation_level=None, check_same_thread=False)
-        self._connection.executescript(f"PRAGMA journal_mode = OFF; {schema}")
+        self._connection.executescript(f"PRAGMA journal_mode = MEMORY; {schema}")
         weakref.finalize(self, self._connection.close)
 
     def run(self, statement: str, values: Sequence[Any] = ()) -> None:
