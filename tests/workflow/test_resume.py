@@ -265,11 +265,12 @@ def test_tables_tell_of_the_tasks_that_the_record_tells_of(
     scores, tasks = [], []
     monkeypatch.setattr("esegeta.workflow.engine.Pace.is_due", lambda self: True)
     monkeypatch.setattr(
-        "esegeta.workflow.record.write_scores", lambda root, rows, kept: scores.append(len(rows))
+        "esegeta.workflow.record.write_scores",
+        lambda root, rows, kept: scores.append(len(list(rows))),
     )
     monkeypatch.setattr(
         "esegeta.workflow.record.write_record",
-        lambda root, content: tasks.append(len(content["units"])),
+        lambda root, content: tasks.append(len(list(content["units"]))),
     )
     assert lab.run().exit_code == 0
     # One score of three values a task; all is written once before the first and after the last.
