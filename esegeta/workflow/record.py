@@ -112,8 +112,7 @@ class Recorder:
     def _rows_beside(self, results: Iterable[Ended]) -> Rows:
         """Return the rows of the tables that stay as long as their task has not ended."""
         ended = itertools.chain(results, self._predictions())
-        self._before.drop(one.task.data["names"].values() for one in ended)
-        return self._before.of_tables()
+        return self._before.without(one.task.data["names"].values() for one in ended)
 
     def _write_predictions(self, kept: Iterable[Sequence[str]]) -> None:
         """Write predictions.csv where something is expected, or `esegeta predict` has left one."""

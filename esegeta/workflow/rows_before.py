@@ -30,13 +30,14 @@ OF_TASK = ("case", "target", "method")
 """Columns that tell whose a row is, as far as a table has them."""
 SCHEMA = """
 CREATE TABLE kept (number INTEGER PRIMARY KEY, name TEXT, owner TEXT, cells TEXT);
-CREATE INDEX owners ON kept (owner);
 CREATE INDEX names ON kept (name, number);
+CREATE TABLE ended (owner TEXT PRIMARY KEY);
 """
+NOT_ENDED = "owner NOT IN (SELECT owner FROM ended)"
 
 
 class RowsBefore:
-    """The rows of all tables of a folder, but for those of tasks that have ended since.
+    """The rows of all tables of a folder, of which those of tasks that have ended are left out.
 
     Args:
         root: the run's folder.
@@ -52,17 +53,22 @@ class RowsBefore:
                     (name, json.dumps(cells[:length]), json.dumps(cells)),
                 )
 
-    def drop(self, owners: Iterable[Iterable[object]]) -> None:
-        """Drop the rows of some tasks, by their names: of its case alone, or target and method."""
-        for names in owners:
-            self._tables.run("DELETE FROM kept WHERE owner = ?", (json.dumps(cells_of(names)),))
+    def without(self, owners: Iterable[Iterable[object]]) -> Rows:
+        """Return the rows of all but some tasks, by table; of one without any, nothing.
 
-    def of_tables(self) -> Rows:
-        """Return the rows that are left, by table; of one without any, nothing."""
-        found = self._tables.rows("SELECT DISTINCT name FROM kept")
+        They are found anew each time: a command that is gathered twice begins without any result.
+
+        Args:
+            owners: names of each of these tasks: its case alone, or target and method too.
+        """
+        self._tables.run("DELETE FROM ended")
+        for names in owners:
+            owner = json.dumps(cells_of(names))
+            self._tables.run("INSERT OR IGNORE INTO ended VALUES (?)", (owner,))
+        found = self._tables.rows(f"SELECT DISTINCT name FROM kept WHERE {NOT_ENDED}")
         return {name: self._of(name) for (name,) in list(found)}
 
     def _of(self, name: str) -> Iterator[list[str]]:
-        rows = self._tables.rows("SELECT cells FROM kept WHERE name = ? ORDER BY number", (name,))
-        for (cells,) in rows:
+        statement = f"SELECT cells FROM kept WHERE name = ? AND {NOT_ENDED} ORDER BY number"
+        for (cells,) in self._tables.rows(statement, (name,)):
             yield json.loads(cells)

@@ -41,7 +41,7 @@ class TemporaryTables:
         """
         try:
             self._connection.execute(statement, values)
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             raise _refusal(error) from error
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
@@ -52,7 +52,7 @@ class TemporaryTables:
         """
         try:
             yield from self._connection.execute(statement, values)
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             raise _refusal(error) from error
 
     def row(self, statement: str, values: Sequence[Any] = ()) -> tuple[Any, ...] | None:
@@ -60,17 +60,22 @@ class TemporaryTables:
         return next(self.rows(statement, values), None)
 
 
-NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+NO_ROOM = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_CORRUPT,
+)
 PRIMARY = 0xFF
 """The bits of an error code that say what kind of error it is."""
 
 
-def _refusal(error: sqlite3.OperationalError) -> Exception:
+def _refusal(error: sqlite3.DatabaseError) -> Exception:
     if error.sqlite_errorcode & PRIMARY not in NO_ROOM:
         return error
     return DiskFullError(
         f"the folder of temporary files takes no more ({error})",
-        hint="free some space there, or name another folder in the variable SQLITE_TMPDIR",
+        hint="free some space there, or start again with another folder in SQLITE_TMPDIR",
     )
 
 

@@ -64,12 +64,12 @@ def test_rows_of_an_earlier_run_stay_until_their_task_has_ended(tmp_path: Path) 
     write_csv(tmp_path / "scores.csv", SCORE_COLUMNS, rows)
     (tmp_path / "predictions.csv").write_text("other,columns\n1,2\n")
     before = RowsBefore(tmp_path)
-    kept = {name: list(rows) for name, rows in before.of_tables().items()}
+    kept = {name: list(rows) for name, rows in before.without([]).items()}
     assert kept == {
         "scores.csv": [[case, "'=liver", "grad", "deletion", "0.1", "lower"] for case in "ab"]
     }
-    before.drop([("a", "=liver", "grad"), ("b",)])
-    left = before.of_tables()["scores.csv"]
+    left = before.without([("a", "=liver", "grad"), ("b",)])["scores.csv"]
     assert [row[0] for row in left] == ["b"]
-    before.drop([("b", "=liver", "grad")])
-    assert before.of_tables() == {}
+    assert before.without([(case, "=liver", "grad") for case in "ab"]) == {}
+    again = before.without([])["scores.csv"]
+    assert [row[0] for row in again] == ["a", "b"]

@@ -2,12 +2,19 @@
 
 import json
 import platform
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from esegeta.config import load_config
+from esegeta.workflow.attribute import experiment_command
+from esegeta.workflow.build import build_experiment
 from esegeta.workflow.spread.folder import SharedFolder
+from esegeta.workflow.spread.gather import gather_held
 from esegeta.workflow.spread.own_journal import lines_of, read_journal
+from esegeta.workflow.task import Silence
 from tests.experiments import Lab, esegeta, refused, unet_lab
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -281,3 +288,31 @@ def test_a_plan_names_what_it_cannot_count_beforehand(tmp_path: Path) -> None:
         "1 tasks known in advance",
         "1 places, each done by one process",
     ]
+
+
+def test_a_command_that_is_gathered_twice_never_empties_its_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a controller does: a reader who looks in between sees what was finished before."""
+    lab = small_lab(tmp_path)
+    lab.keys["scores"] = [{"name": "infidelity", "samples": 2}]
+    assert lab.run().exit_code == 0
+    before = (lab.root / "scores.csv").read_bytes()
+    command = experiment_command(build_experiment(load_config(lab.write())), Silence())
+    folder = SharedFolder(lab.root, "run")
+    written: list[bytes] = []
+    write = command.write
+
+    def note(*given: Any) -> None:
+        write(*given)
+        written.append((lab.root / "scores.csv").read_bytes())
+
+    command = replace(command, write=note)
+    for _ in range(2):
+        gather_held(command, folder, Silence(), state="running")
+    assert len(written) >= 4
+    assert {sorted_lines(one) for one in written} == {sorted_lines(before)}
+
+
+def sorted_lines(table: bytes) -> tuple[bytes, ...]:
+    return tuple(sorted(table.splitlines()))
