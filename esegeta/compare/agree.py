@@ -181,10 +181,10 @@ def _tails(paths: Sequence[Path]) -> list[str]:
     parts = [path.resolve().parts for path in paths]
     while len({part[-1] for part in parts}) == 1:
         parts = [part[:-1] for part in parts]
-    tails = [
+    tails = (
         ["/".join(part[-length:]) for part in parts]
         for length in range(1, max(map(len, parts)) + 1)
-    ]
+    )
     return next(found for found in tails if len(set(found)) == len(found))
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -62,7 +62,7 @@ class _Loader(yaml.SafeLoader):
         self._require_shallow(self._level, event)
         before, self._level = self._size, self._level + 1
         outside, self._deepest = self._deepest, self._level
-        node: Any = super().compose_node(parent, index)
+        node = cast(yaml.Node, super().compose_node(parent, index))  # or it raises
         self._level -= 1
         depth = self._deepest - self._level
         self._deepest = max(outside, self._deepest)
@@ -72,7 +72,7 @@ class _Loader(yaml.SafeLoader):
             self._sizes[event.anchor] = self._size - before
             self._depths[event.anchor] = depth
         _require_plain(node, event)
-        return node  # type: ignore[no-any-return]
+        return node
 
     def _count_alias(self, event: yaml.AliasEvent) -> None:
         if event.anchor not in self.anchors:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from esegeta.errors import RunError, suggest
 from esegeta.explain import RegionRow
@@ -39,6 +39,7 @@ CURVE_COLUMNS = ("case", "target", "method", "score", "curve", "x", "y", "tick")
 PREDICTION_COLUMNS = ("case", "label", "dice", "num_voxels_expected", "num_voxels_predicted")
 
 CellValue = str | int | float | None
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
@@ -169,17 +170,24 @@ def region_row(values: Mapping[str, Any]) -> RegionRow:
 
 def write_curves(root: Path, rows: Iterable[CurveRow], kept: Iterable[Sequence[str]] = ()) -> None:
     """Write curves.csv, one point per line; without a curve, no file is written."""
-    points = (
+    points: Iterable[Sequence[CellValue]] = (
         (row.case, row.target, row.method, row.score, row.curve, x, y, tick)
         for row in rows
         for x, y, tick in zip(row.x, row.y, row.ticks or ("",) * len(row.x), strict=True)
     )
-    some, others = list(itertools.islice(points, 1)), list(itertools.islice(kept := iter(kept), 1))
-    if some or others:
-        whole = itertools.chain(some, points)
-        write_csv(root / CURVES_TABLE, CURVE_COLUMNS, whole, itertools.chain(others, kept))
+    has_points, points = _looked_into(points)
+    has_kept, kept = _looked_into(kept)
+    if has_points or has_kept:
+        write_csv(root / CURVES_TABLE, CURVE_COLUMNS, points, kept)
     else:
         (root / CURVES_TABLE).unlink(missing_ok=True)
+
+
+def _looked_into(rows: Iterable[Row]) -> tuple[bool, Iterator[Row]]:
+    """Return whether there is any row, and all of them."""
+    rest = iter(rows)
+    first = list(itertools.islice(rest, 1))
+    return bool(first), itertools.chain(first, rest)
 
 
 def write_predictions(

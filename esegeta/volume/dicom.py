@@ -20,7 +20,7 @@ from esegeta.volume.formats import require_image_file
 from esegeta.volume.itk import array_of, itk_faults
 from esegeta.volume.kinds import is_dicom_file
 from esegeta.volume.members import files_in
-from esegeta.volume.slices import stack_slices
+from esegeta.volume.slices import refusal_of_axes, stack_slices
 from esegeta.volume.stored import Stored, affine_from_itk
 
 ONE_SERIES = "give the case `series:` with the UID or the description of the right one"
@@ -50,8 +50,8 @@ def open_series(folder: Path, series: str = "") -> Stored:
     without = [header.path.name for header in headers if not header.has_place]
     if without:
         raise DataError(
-            f"{folder}: {len(without)} of {len(headers)} slices do not say their position, such as "
-            f"{without[0]}",
+            f"{folder}: {len(without)} of {len(headers)} slices do not say their position, such "
+            f"as {without[0]}",
             hint="photographs of screens (secondary capture) are not a volume",
         )
     for header in headers:
@@ -91,10 +91,7 @@ def open_dicom(path: Path) -> Stored:
 def _require_right_angles(header: DicomHeader) -> None:
     """Refuse a file whose axes ITK could not take: it would lie along those of the patient."""
     if header.has_odd_axes:
-        raise DataError(
-            f"{header.path}: its rows and columns are not at right angles",
-            hint="convert it to NIfTI (.nii.gz) with dcm2niix",
-        )
+        raise refusal_of_axes(header.path)
 
 
 def _opened(header: DicomHeader) -> Stored:

@@ -124,10 +124,15 @@ def _require_one_plane(places: Sequence[Place], where: Path) -> None:
     row, column = np.array(first.row), np.array(first.column)
     lengths = np.array([row @ row, column @ column, row @ column])
     if not np.allclose(lengths, (1, 1, 0), atol=1e-3):
-        raise DataError(
-            f"{where}: its rows and columns are not at right angles",
-            hint="convert it to NIfTI (.nii.gz) with dcm2niix",
-        )
+        raise refusal_of_axes(where)
+
+
+def refusal_of_axes(where: Path) -> DataError:
+    """Return what to say of a file or a folder whose axes are not those of a grid."""
+    return DataError(
+        f"{where}: its rows and columns are not at right angles",
+        hint="convert it to NIfTI (.nii.gz) with dcm2niix",
+    )
 
 
 def _same(one: np.ndarray, other: np.ndarray) -> bool:

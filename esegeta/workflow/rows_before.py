@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from esegeta.report.csv_tables import (
@@ -39,19 +40,26 @@ NOT_ENDED = "owner NOT IN (SELECT owner FROM ended)"
 class RowsBefore:
     """The rows of all tables of a folder, of which those of tasks that have ended are left out.
 
+    They are read when they are first asked for: by whoever writes the tables, before it does.
+
     Args:
         root: the run's folder.
     """
 
     def __init__(self, root: Path) -> None:
-        self._tables = TemporaryTables(SCHEMA)
+        self._root = root
+
+    @cached_property
+    def _tables(self) -> TemporaryTables:
+        tables = TemporaryTables(SCHEMA)
         for name, columns in TABLES.items():
             length = sum(column in OF_TASK for column in columns)
-            for cells in read_rows(root / name, columns):
-                self._tables.run(
+            for cells in read_rows(self._root / name, columns):
+                tables.run(
                     "INSERT INTO kept (name, owner, cells) VALUES (?, ?, ?)",
                     (name, json.dumps(cells[:length]), json.dumps(cells)),
                 )
+        return tables
 
     def without(self, owners: Iterable[Iterable[object]]) -> Rows:
         """Return the rows of all but some tasks, by table; of one without any, nothing.

@@ -125,7 +125,8 @@ def prune(root: Path) -> list[str]:
         if record is None:
             return []
         tasks, predictions = record.get("units") or (), record.get("predictions") or ()
-        moved = [name for name in find_stale(root, tasks, predictions) if name in stale_in(root)]
+        listed = set(stale_in(root))
+        moved = [name for name in find_stale(root, tasks, predictions) if name in listed]
         for name in moved:
             target = root / STALE / name
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ from esegeta.workflow.journal import Journal
 from esegeta.workflow.lock import GATHERING, shared
 from esegeta.workflow.spread.ended_lines import EndedLines
 from esegeta.workflow.spread.folder import SharedFolder
-from esegeta.workflow.spread.own_journal import JournalLine, ended_from, lines_of
+from esegeta.workflow.spread.own_journal import JournalLine, ended_from, head_of, lines_of
 from esegeta.workflow.task import Ended, Listener, Silence, Task
 
 
@@ -156,7 +156,7 @@ def keep_processes(folder: SharedFolder) -> list[dict[str, Any]]:
     path = folder.path / "processes.jsonl"
     known = {json.dumps(line, sort_keys=True): line for line in lines_of(path)}
     for journal in folder.journals:
-        head = next((line for line in lines_of(journal) if "process" in line), None)
+        head = head_of(journal)
         if head is not None:
             own = {name: head.get(name, "") for name in WHO}
             known.setdefault(json.dumps(own, sort_keys=True), own)

@@ -37,7 +37,7 @@ LINES: Mapping[str, type[Told]] = {
 }
 """The lines of a journal, by a key that tells them apart."""
 JournalLine = dict[str, Any]
-
+"""A line as plain values."""
 MOST_DEATHS = 3
 """A task that has killed so many processes is not tried again."""
 
@@ -171,6 +171,11 @@ def read_journal(
         elif "process" in line:
             found.head = line
     return found
+
+
+def head_of(path: Path) -> JournalLine | None:
+    """Return the line of a journal that says who writes it; None where there is none yet."""
+    return next((line for line in lines_of(path) if "process" in line), None)
 
 
 def lines_of(path: Path, shapes: Mapping[str, type[Told]] = LINES) -> Iterator[dict[str, Any]]:

@@ -18,7 +18,7 @@ from esegeta.workflow import journal as journals
 from esegeta.workflow import lock
 from esegeta.workflow.command import Command
 from esegeta.workflow.spread.folder import SharedFolder, commands_in, sha256_of
-from esegeta.workflow.spread.own_journal import JournalLine, JournalRead, lines_of, read_journal
+from esegeta.workflow.spread.own_journal import JournalLine, JournalRead, head_of, read_journal
 from esegeta.workflow.temporary_tables import TemporaryTables, key_of
 
 
@@ -125,16 +125,14 @@ def _shared(folder: SharedFolder) -> Standing:
     origin = _told(folder.origin)
     known = ("", sha256_of(origin))
     found = folder.journals
-    current = [path for path in found if not origin or _head_of(path).get("origin", "") in known]
+    current = [
+        path for path in found if not origin or (head_of(path) or {}).get("origin", "") in known
+    ]
     told = _told(folder.path / EXPECTED)
     # What earlier runs finished stands there; of another config, where parts of one lie beside it.
     gathered = [] if len(current) < len(found) else _gathered(folder.root, told.get("journal"))
     expected = told.get("num_tasks")
     return _standing(folder.command, current, expected, folder.root, gathered)
-
-
-def _head_of(path: Path) -> JournalLine:
-    return next((line for line in lines_of(path) if "process" in line), {})
 
 
 def _gathered(root: Path, name: object) -> list[Path]:
