@@ -20,7 +20,7 @@ from esegeta.workflow.spread.gather import Gathered, gather
 from esegeta.workflow.spread.own_journal import MOST_DEATHS, OwnJournal, read_journal
 from esegeta.workflow.spread.parts import Lot, Part, keep_shares, kept_shares, lots_of, share_out
 from esegeta.workflow.spread.worker import PlaceEngine, full_disk
-from esegeta.workflow.task import Content, Desk, Kind, Silence, Task
+from esegeta.workflow.task import Content, Desk, Ended, Kind, Silence, Task
 from tests.workflow.tasks import Job, Tables, command, number_task, user_error
 
 
@@ -205,6 +205,31 @@ def test_what_a_killed_process_was_at_is_known_and_what_a_stopped_one_was_at_is_
     with pytest.raises(Stopped):
         do_part(whole, {"place 0", "place 1"}, **read_journal(path).deaths)
     assert read_journal(path).deaths == {"number 1": 1}
+
+
+def test_what_was_finished_by_one_killed_before_its_line_is_not_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, shared_out = Job(), Tables()
+    whole = command(tmp_path, placed(tmp_path, 3), job, shared_out)
+    path = SharedFolder(tmp_path, "run").journal("one")
+    append = OwnJournal.append
+
+    def killed_at(journal: OwnJournal, ended: Ended) -> None:
+        if ended.name == "number 1":
+            raise Killed
+        append(journal, ended)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(OwnJournal, "append", killed_at)
+        do_part(whole, {"place 0", "place 1"})
+    deaths = read_journal(path).deaths
+    assert deaths == {"number 1": 1}
+    do_part(whole, {"place 0", "place 1", "place 2"}, "two", **deaths)
+    assert job.done == ["number 0", "number 1", "number 2"]
+    assert read_journal(SharedFolder(tmp_path, "run").journal("two")).deaths == deaths
+    assert together(whole).waiting == ()
+    assert shared_out.written[-1] == ("complete", [0, 1, 2], [])
 
 
 def fill_memory(task: Task, desk: Desk) -> Content:
