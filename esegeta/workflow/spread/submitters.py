@@ -141,8 +141,17 @@ def allocated_cluster(
         with subprocess.Popen(command) as process:
             try:
                 yield cluster, AllocationSupply(process, logs)
+                _send_home(cluster, process)
             finally:
                 process.terminate()
+
+
+def _send_home(cluster: SpecCluster, srun: subprocess.Popen[bytes]) -> None:
+    """Let workers end by themselves; srun calls those that are stopped killed, as after a fault."""
+    scheduler = cluster.scheduler
+    with suppress(TimeoutError, subprocess.TimeoutExpired):
+        cluster.sync(scheduler.retire_workers, list(scheduler.workers), callback_timeout=CLOSING_S)
+        srun.wait(timeout=CLOSING_S)
 
 
 def _scheduler_options(security: Security, host: str | None) -> dict[str, Any]:

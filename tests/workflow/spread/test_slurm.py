@@ -311,5 +311,7 @@ def test_the_nodes_of_an_allocation_are_the_workers(slurm: Slurm, tmp_path: Path
     call = f"{sys.executable} -c '{main}' run {lab.write()} --cluster allocation"
     slurm.call("sbatch", "-n2", "--mem-per-cpu=4G", "-o", f"{tmp_path}/log", "--wrap", call)
     wait_for(lambda: not slurm.jobs(), "the allocation ends")
-    assert "3 done" in (tmp_path / "log").read_text(), (tmp_path / "log").read_text()
+    said = (tmp_path / "log").read_text()
+    assert "3 done" in said, said
+    assert "srun: error" not in said, "workers that have done their work end without an error"
     assert_same_results(lab, one)
