@@ -35,6 +35,8 @@ HandedOnWords = Annotated[
 ResultsArgument = Annotated[
     Path, typer.Argument(metavar="RESULTS", help="The folder <output>/<name>.")
 ]
+FEW_PER_HOUR = 10
+"""A rate below this is shown with its fraction."""
 
 
 def in_several(
@@ -220,8 +222,9 @@ def status(
         counts = f"{one.done} done, {len(one.running)} running, {len(one.failed)} failed"
         print(f"{one.command}: {counts}, {waiting} waiting")
         if one.per_hour is not None:
-            left = "" if one.left_s is None else f", about {_duration(one.left_s)} left"
-            print(f"  {one.per_hour:.4g} tasks per hour{left}")
+            rate = f"{one.per_hour:.0f}" if one.per_hour >= FEW_PER_HOUR else f"{one.per_hour:.2g}"
+            left = f", about {_duration(one.left_s)} left" if one.left_s else ""
+            print(f"  {rate} tasks per hour{left}")
         for task in one.running:
             gpu = f", GPU {task.gpu}" if task.gpu else ""
             where = f"{task.process} on {task.host}{gpu}"

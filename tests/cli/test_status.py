@@ -99,6 +99,24 @@ def test_the_time_left_is_said_in_its_own_unit(
     assert rate == "  3600 tasks per hour" + (f", about {left} left" if left else "")
 
 
+@pytest.mark.parametrize(
+    ("count", "seconds", "rate"),
+    [(1, 3600 / 7.25, "7.2"), (2, 3600 / 6.1725, "12"), (9, 1, "32400"), (9, 0.1, "324000")],
+)
+def test_a_rate_is_a_plain_number(tmp_path: Path, count: int, seconds: float, rate: str) -> None:
+    write_part(tmp_path, "part 1/1", *(ended(f"{k}") for k in range(count)), seconds=seconds)
+    assert told(tmp_path)[1] == f"  {rate} tasks per hour"
+
+
+def test_where_everything_is_done_no_time_is_left(tmp_path: Path) -> None:
+    write_part(tmp_path, "part 1/1", ended("a"), ended("b"), seconds=2)
+    keep_number(tmp_path, 2)
+    assert told(tmp_path) == [
+        "run: 2 done, 0 running, 0 failed, 0 waiting",
+        "  3600 tasks per hour",
+    ]
+
+
 def test_a_run_by_one_process_tells_no_place_of_its_failures(tmp_path: Path) -> None:
     write_lines(tmp_path / NAME, ended("a", "too dark"), ended("b"))
     assert told(tmp_path) == [

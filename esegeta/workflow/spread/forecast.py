@@ -47,7 +47,9 @@ class Forecast:
 
     def lines(self) -> list[str]:
         """Return it as it is printed."""
-        lines = [f"{self.num_tasks} tasks on {self.num_cases} cases", *self.passes]
+        tasks = f"{self.num_tasks} task{'s' * (self.num_tasks != 1)}"
+        cases = f"{self.num_cases} case{'s' * (self.num_cases != 1)}"
+        lines = [f"{tasks} on {cases}", *self.passes]
         known = f"{self.forwards} windows forward and {self.backwards} backward, at most"
         beside = f", besides those of {', '.join(self.unknown)}" if self.unknown else ""
         lines.append(f"passes: {known}{beside}")

@@ -141,7 +141,7 @@ def test_a_plan_writes_nothing(tmp_path: Path) -> None:
     lab = small_lab(tmp_path, cases=1)
     said = esegeta("plan", lab.write(), "--parts", "2").stdout
     # By hand: one window of the whole image forward for the prediction, one forth and back.
-    assert "1 tasks on 1 cases" in said
+    assert "1 task on 1 case\n" in said
     assert "2 windows forward and 1 backward" in said
     assert "hours: about" in said
     assert not lab.root.exists()
