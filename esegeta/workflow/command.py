@@ -19,6 +19,23 @@ EXIT_OK, EXIT_SOME_FAILED, EXIT_USER = 0, 1, 2
 
 
 @dataclass(frozen=True)
+class CommandState:
+    """How far a command has come when its tables are written.
+
+    Args:
+        word: what its record says: running, stopped, complete, incomplete or failed.
+        has_ended: whether every task has ended; what is in the folder beside their results is then
+            of an earlier config, and else may belong to tasks that are still to come.
+    """
+
+    word: str
+    has_ended: bool = False
+
+
+RUNNING, STOPPED = CommandState("running"), CommandState("stopped")
+
+
+@dataclass(frozen=True)
 class Policy:
     """How a command treats what is there and what fails.
 
@@ -43,8 +60,7 @@ class Command:
         job: data that all tasks share.
         tasks: lists them, each before those that need it; drawn as the work goes on.
         num_tasks: number of tasks without steps, as far as it is known beforehand.
-        write: writes tables and record from how tasks ended, given what the command's state is:
-            running, stopped, complete, incomplete or failed.
+        write: writes tables and record from how tasks ended, given the command's state and notes.
         close: comes after the last task and before the last writing; for figures over everything.
         notes: what the user should know before it starts.
         journal: name of its journal.
@@ -66,7 +82,7 @@ class Command:
     job: Any
     tasks: Callable[[Desk], Iterable[Task]]
     num_tasks: int
-    write: Callable[[Sequence[Ended], str, Sequence[str]], None]
+    write: Callable[[Sequence[Ended], CommandState, Sequence[str]], None]
     close: Callable[[Sequence[Ended], Desk], None] = field(default=lambda ended, desk: None)
     notes: tuple[str, ...] = ()
     journal: str = journals.NAME

@@ -20,12 +20,19 @@ from esegeta.errors import DiskFullError, OutputError, is_out_of_memory
 from esegeta.stop import Stopped, signals_held, stopped_by_signals
 from esegeta.volume import noting_written, sweep
 from esegeta.workflow.cache import finished
-from esegeta.workflow.command import Command, Outcome, Policy
+from esegeta.workflow.command import (
+    RUNNING,
+    STOPPED,
+    Command,
+    CommandState,
+    Outcome,
+    Policy,
+)
 from esegeta.workflow.journal import Journal, Pace
 from esegeta.workflow.lock import locked
 from esegeta.workflow.task import Content, Desk, Ended, Fault, Listener, Silence, Task, fault_of
 
-RUNNING, STOPPED = "running", "stopped"
+FIRST_FAILURE = "stopped at the first failure"
 
 
 class _FirstFailureError(Exception):
@@ -75,6 +82,7 @@ class Engine:
         self._desk = Desk(command.job, listener, places=places, check=policy.check)
         self._pace = Pace()
         self._faults: dict[str, Fault] = {}
+        self._has_failed_fast = False
 
     def run(self) -> Outcome:
         """Do all that is to be done, and record it."""
@@ -88,7 +96,8 @@ class Engine:
                 while batch := queue.next_batch():
                     self._run_batch(batch, queue)
         except _FirstFailureError:
-            self._desk.note("stopped at the first failure")
+            self._desk.note(FIRST_FAILURE)
+            self._has_failed_fast = True
         except DiskFullError as error:
             return self._cut_short(error, start)
         except Stopped:
@@ -122,8 +131,8 @@ class Engine:
     def _close(self) -> None:
         self._command.close(self._journal.results(), self._desk)
 
-    def _state(self, outcome: Outcome) -> str:
-        return outcome.state
+    def _state(self, outcome: Outcome) -> CommandState:
+        return CommandState(outcome.state, has_ended=not self._has_failed_fast)
 
     def _run_batch(self, batch: Sequence[Task], queue: Queue) -> None:
         unfinished = []
@@ -254,7 +263,7 @@ class Engine:
             if self._pace.is_due():
                 self._write(RUNNING)
 
-    def _write(self, state: str) -> None:
+    def _write(self, state: CommandState) -> None:
         results = self._journal.results()
         self._command.take_steps(self._journal.steps())
         self._pace.write(lambda: self._command.write(results, state, self._desk.notes))

@@ -12,7 +12,7 @@ from esegeta.results_folder import ANALYSES
 from esegeta.volume import write_json
 from esegeta.workflow.cache import fingerprint
 from esegeta.workflow.cases import hash_inputs
-from esegeta.workflow.command import Command, Outcome, Policy
+from esegeta.workflow.command import Command, CommandState, Outcome, Policy
 from esegeta.workflow.engine import run_command
 from esegeta.workflow.fingerprint import prediction_parts
 from esegeta.workflow.inside.acts import count_case, show_case, sum_up
@@ -53,7 +53,7 @@ def inspection_command(job: Inspection) -> Command:
     tasks = list(list_tasks(job, inputs))
     head, start = describe_basis(job.basis), time.perf_counter()
 
-    def write(results: Sequence[Ended], state: str, notes: Sequence[str]) -> None:
+    def write(results: Sequence[Ended], state: CommandState, notes: Sequence[str]) -> None:
         write_json(
             job.folder / ANALYSES["inspect"],
             {
@@ -61,7 +61,7 @@ def inspection_command(job: Inspection) -> Command:
                 "command": "inspect",
                 "inputs_sha256": {p: sha for files in inputs.values() for p, sha in files.items()},
                 "notes": list(notes),
-                "state": state,
+                "state": state.word,
                 "seconds": round(time.perf_counter() - start, 3),
                 "units": [described_by_name(ended) for ended in results],
             },

@@ -18,6 +18,7 @@ from esegeta.workflow.command import (
     EXIT_SOME_FAILED,
     EXIT_USER,
     Command,
+    CommandState,
     Outcome,
     Policy,
 )
@@ -237,7 +238,7 @@ def clear(work: Path) -> None:
     shutil.rmtree(work, ignore_errors=True)
 
 
-def write_nothing(results: Sequence[Ended], state: str, notes: Sequence[str]) -> None:
+def write_nothing(results: Sequence[Ended], state: CommandState, notes: Sequence[str]) -> None:
     """Leave tables to the tasks: before all cases are done there is nothing to tell."""
 
 

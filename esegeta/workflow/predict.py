@@ -27,7 +27,7 @@ from esegeta.volume import Case, read_source_labels
 from esegeta.workflow.build import Experiment
 from esegeta.workflow.cache import fingerprint
 from esegeta.workflow.cases import OpenCase, hash_inputs, open_case
-from esegeta.workflow.command import Command, Outcome, Policy
+from esegeta.workflow.command import Command, CommandState, Outcome, Policy
 from esegeta.workflow.engine import run_command
 from esegeta.workflow.fingerprint import provenance, segmentation_parts
 from esegeta.workflow.lineage import LINEAGE, as_plain, lineage_in
@@ -219,7 +219,7 @@ class PredictionRecorder:
         self._start = time.perf_counter()
         self._head = describe_experiment(experiment)
 
-    def write(self, results: Sequence[Ended], state: str, notes: Sequence[str]) -> None:
+    def write(self, results: Sequence[Ended], state: CommandState, notes: Sequence[str]) -> None:
         """Write table and record as things stand."""
         write_predictions(self._root, prediction_rows(results))
         found = describe_predictions(results)
@@ -234,7 +234,7 @@ class PredictionRecorder:
                 "command": PREDICT,
                 LINEAGE: as_plain(lineage_in(self._root)),
                 "notes": list(notes),
-                "state": state,
+                "state": state.word,
                 "seconds": round(time.perf_counter() - self._start, 3),
                 "inputs_sha256": inputs_sha256(results),
                 "units": [],

@@ -35,6 +35,7 @@ from esegeta.results_folder import (
     SCORES_TABLE,
 )
 from esegeta.workflow.build import Basis, Experiment
+from esegeta.workflow.command import CommandState
 from esegeta.workflow.lineage import LINEAGE, as_plain, lineage_in
 from esegeta.workflow.rows_before import OF_TASK, Rows, RowsBefore
 from esegeta.workflow.scored import scored_before
@@ -43,11 +44,6 @@ from esegeta.workflow.task import Ended, Kind
 
 KEPT_BY = "kept_by"
 """Stands in the record of a map that no config lists."""
-
-FINAL = ("complete", "incomplete", "failed")
-"""States in which every task has ended."""
-STOPPED_EARLY = "stopped at the first failure"
-"""The note of a command that did not come to its other tasks."""
 
 PACKAGES = ("torch", "monai", "nibabel", "SimpleITK", "numpy", "scipy", "captum")
 
@@ -80,10 +76,9 @@ class Recorder:
         """Take which processes have worked on it: host, device and GPU of each."""
         self._processes = processes
 
-    def write(self, results: Sequence[Ended], state: str, notes: Sequence[str]) -> None:
+    def write(self, results: Sequence[Ended], state: CommandState, notes: Sequence[str]) -> None:
         """Write tables and record as things stand."""
-        is_final = state in FINAL and STOPPED_EARLY not in notes
-        before = {} if is_final else self._rows_beside(results)
+        before = {} if state.has_ended else self._rows_beside(results)
         write_tables(self._experiment, results, before)
         self._write_predictions(before.get(PREDICTIONS_TABLE, ()))
         root = self._experiment.root
@@ -92,11 +87,11 @@ class Recorder:
             **({"processes": list(self._processes)} if self._processes else {}),
             LINEAGE: as_plain(lineage_in(root)),
             "notes": list(notes),
-            "state": state,
+            "state": state.word,
             "num_tasks": self._num_tasks,
             "seconds": round(time.perf_counter() - self._start, 3),
             "inputs_sha256": inputs_sha256(itertools.chain(self._predictions(), results)),
-            LISTED: self._stale(results) if is_final else [],
+            LISTED: self._stale(results) if state.has_ended else [],
         }
         # `units` are its tasks, under a key that whoever reads run.json relies on.
         units, predictions = self._units(results), describe_predictions(self._predictions())

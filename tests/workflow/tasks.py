@@ -8,7 +8,7 @@ from typing import Any
 
 from esegeta.errors import EsegetaError
 from esegeta.workflow.cache import keep_json
-from esegeta.workflow.command import Command
+from esegeta.workflow.command import Command, CommandState
 from esegeta.workflow.task import Content, Desk, Ended, Kind, Task
 
 
@@ -71,10 +71,10 @@ class Tables:
     written: list[tuple[str, list[Any], list[str]]] = field(default_factory=list)
     rows: int = 0
 
-    def write(self, ended: Sequence[Ended], state: str, notes: Sequence[str]) -> None:
+    def write(self, ended: Sequence[Ended], state: CommandState, notes: Sequence[str]) -> None:
         self.rows += len(ended)
         numbers = [one.content.get("number") for one in ended]
-        self.written.append((state, numbers, list(notes)))
+        self.written.append((state.word, numbers, list(notes)))
 
 
 def command(root: Path, tasks: Sequence[Task], job: Job, tables: Tables) -> Command:

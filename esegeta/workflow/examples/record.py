@@ -21,6 +21,7 @@ from esegeta.report import (
 from esegeta.report.shapes import NotesTold, read_told
 from esegeta.results_folder import ANALYSES
 from esegeta.volume import write_json
+from esegeta.workflow.command import CommandState
 from esegeta.workflow.examples.build import ExampleStudy
 from esegeta.workflow.examples.influence_plan import InfluencePlan
 from esegeta.workflow.examples.open import case_and_target
@@ -58,7 +59,7 @@ class ExamplesRecorder:
             },
         }
 
-    def write(self, results: Sequence[Ended], state: str, notes: Sequence[str]) -> None:
+    def write(self, results: Sequence[Ended], state: CommandState, notes: Sequence[str]) -> None:
         """Write tables and record as things stand."""
         tables = tables_of(self._study, results)
         for name, rows in tables.items():
@@ -69,7 +70,7 @@ class ExamplesRecorder:
             {
                 **self._head,
                 "notes": list(notes),
-                "state": state,
+                "state": state.word,
                 "seconds": round(time.perf_counter() - self._start, 3),
                 "rank_correlation": [
                     dict(zip(RANK_COLUMNS, row, strict=True))

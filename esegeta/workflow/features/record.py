@@ -9,6 +9,7 @@ from typing import Any
 from esegeta.report import write_rows
 from esegeta.results_folder import ANALYSES
 from esegeta.volume import write_json
+from esegeta.workflow.command import CommandState
 from esegeta.workflow.features.build import FeatureJob
 from esegeta.workflow.record import describe_basis, ending
 from esegeta.workflow.task import Ended
@@ -64,7 +65,7 @@ class FeatureRecorder:
             },
         }
 
-    def write(self, results: Sequence[Ended], state: str, notes: Sequence[str]) -> None:
+    def write(self, results: Sequence[Ended], state: CommandState, notes: Sequence[str]) -> None:
         """Write table and record as things stand."""
         folder = self._job.folder
         if not self._fit_only:
@@ -75,7 +76,7 @@ class FeatureRecorder:
             {
                 **self._head,
                 "notes": list(notes),
-                "state": state,
+                "state": state.word,
                 "seconds": round(time.perf_counter() - self._start, 3),
                 "units": [{**ended.task.data["names"], **ending(ended)} for ended in results],
             },

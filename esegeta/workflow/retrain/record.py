@@ -14,6 +14,7 @@ from esegeta.results_folder import PARTS
 from esegeta.retraining import REFERENCE, DiceRow, RemovalMode, Training
 from esegeta.retraining.summary import MEAN, summarize_dice, verdict
 from esegeta.volume import write_json
+from esegeta.workflow.command import CommandState
 from esegeta.workflow.record import describe_experiment
 from esegeta.workflow.retrain.build import Retraining
 from esegeta.workflow.task import Content, Desk, Ended
@@ -51,7 +52,7 @@ class RetrainingRecorder:
             },
         }
 
-    def write(self, results: Sequence[Ended], state: str, notes: Sequence[str]) -> None:
+    def write(self, results: Sequence[Ended], state: CommandState, notes: Sequence[str]) -> None:
         """Write tables and record as things stand."""
         retraining = self._retraining
         rows = dice_rows(results, retraining.keys.modes)
@@ -62,7 +63,7 @@ class RetrainingRecorder:
             {
                 **self._head,
                 "notes": list(notes),
-                "state": state,
+                "state": state.word,
                 "seconds": round(time.perf_counter() - self._start, 3),
                 "units": [described(ended) for ended in results],
             },

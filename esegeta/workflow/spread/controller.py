@@ -24,7 +24,8 @@ from esegeta.config.cluster import ClusterKeys
 from esegeta.errors import OutputError
 from esegeta.stop import signals_held, stopped_by_signals
 from esegeta.volume import sweep, write_text
-from esegeta.workflow.command import Command, Policy
+from esegeta.workflow.command import RUNNING, STOPPED, Command, Policy
+from esegeta.workflow.engine import FIRST_FAILURE
 from esegeta.workflow.lock import locked
 from esegeta.workflow.spread.able import require_cluster
 from esegeta.workflow.spread.distant import (
@@ -89,7 +90,7 @@ def run_on_cluster(
                 folder,
                 listener,
                 lambda line: before(line, policy),
-                state="running",
+                state=RUNNING,
                 check=policy.check,
             )
             for path in folder.journals:  # what they say stands in the command's own journal now
@@ -101,13 +102,17 @@ def run_on_cluster(
             try:
                 if places:
                     with handing_out(keys, folder, order, config.keys.name, listener) as hands:
-                        _in_rounds(hands, command, folder, places, listener, policy, known)
+                        stopped = _in_rounds(
+                            hands, command, folder, places, listener, policy, known
+                        )
+                    if stopped:
+                        command = replace(command, notes=(*command.notes, FIRST_FAILURE))
                     if hands.has_lost_some:
                         sweep(root, processes_of(folder))
             except BaseException:
                 with signals_held():
                     sweep(root, processes_of(folder))
-                    gather_held(command, folder, Silence(), state="stopped")
+                    gather_held(command, folder, Silence(), state=STOPPED)
                 raise
             gathered = gather_held(command, folder, Silence())
             outcome = replace(gathered.outcome, seconds=time.perf_counter() - start)
@@ -135,18 +140,23 @@ def _in_rounds(
     listener: Listener,
     policy: Policy,
     known: Gathered,
-) -> None:
-    """Hand out places until nothing is left; what stands on all of them is done in between."""
+) -> bool:
+    """Hand out places until nothing is left; what stands on all of them is done in between.
+
+    Returns whether a failure has stopped it before.
+    """
     gathered = known
     while places:
         waited_for = gathered.waiting
         costs = {name: command.places.get(name, 0.0) for name in places}
         lots = lots_of(costs, command.pieces, hands.num_workers)
-        is_over = hands.do(lots, listener, policy)
+        if hands.do(lots, listener, policy):
+            return True
         gathered = gather_held(command, folder, Silence())
-        if is_over or gathered.waiting == waited_for:
+        if gathered.waiting == waited_for:
             break
         places = gathered.places
+    return False
 
 
 @contextmanager

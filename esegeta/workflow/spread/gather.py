@@ -16,7 +16,7 @@ from esegeta.report.shapes import misfit
 from esegeta.stop import stopped_by_signals
 from esegeta.volume import write_text
 from esegeta.workflow.cache import finished
-from esegeta.workflow.command import Command, Outcome, Policy
+from esegeta.workflow.command import Command, CommandState, Outcome, Policy
 from esegeta.workflow.engine import Engine, Queue
 from esegeta.workflow.journal import Journal
 from esegeta.workflow.lock import GATHERING, shared
@@ -69,7 +69,7 @@ class GatheringEngine(Engine):
         listener: Listener,
         journal: Journal,
         lines: EndedLines,
-        state: str | None = None,
+        state: CommandState | None = None,
         check: Check | None = None,
         notes: Sequence[str] = (),
     ) -> None:
@@ -81,10 +81,10 @@ class GatheringEngine(Engine):
         self.waiting: dict[str, str] = {}
         self.num_to_come = 0
 
-    def _state(self, outcome: Outcome) -> str:
+    def _state(self, outcome: Outcome) -> CommandState:
         if self._ends_as is not None:
             return self._ends_as
-        return "incomplete" if self.waiting else super()._state(outcome)
+        return CommandState("incomplete") if self.waiting else super()._state(outcome)
 
     def _run_batch(self, batch: Sequence[Task], queue: Queue) -> None:
         for task in batch:
@@ -194,7 +194,7 @@ def gather_held(
     listener: Listener,
     take: Callable[[JournalLine], JournalLine | None] = lambda line: line,
     *,
-    state: str | None = None,
+    state: CommandState | None = None,
     check: Check | None = None,
 ) -> Gathered:
     """Gather in a folder that this process holds; see `gather`.

@@ -11,7 +11,7 @@ from contextlib import suppress
 from esegeta.errors import DISK_FULL, FREE_SPACE, DiskFullError, OutputError, system_error
 from esegeta.stop import Stopped
 from esegeta.workflow.cache import finished
-from esegeta.workflow.command import Command, Outcome, Policy
+from esegeta.workflow.command import Command, CommandState, Outcome, Policy
 from esegeta.workflow.engine import Engine, Queue
 from esegeta.workflow.spread.own_journal import MOST_DEATHS, OwnJournal
 from esegeta.workflow.task import Content, Desk, Fault, Listener, Task
@@ -82,7 +82,7 @@ class PlaceEngine(Engine):
     def _close(self) -> None:
         """Leave figures over everything to whoever gathers."""
 
-    def _write(self, state: str) -> None:
+    def _write(self, state: CommandState) -> None:
         """Leave tables to whoever gathers."""
 
     def _run_batch(self, batch: Sequence[Task], queue: Queue) -> None:

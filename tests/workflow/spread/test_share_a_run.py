@@ -6,16 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from esegeta.config import load_config
 from esegeta.workflow.attribute import experiment_command
 from esegeta.workflow.build import build_experiment
+from esegeta.workflow.command import RUNNING
 from esegeta.workflow.spread.folder import SharedFolder
 from esegeta.workflow.spread.gather import gather_held
 from esegeta.workflow.spread.own_journal import lines_of, read_journal
 from esegeta.workflow.task import Silence
-from tests.experiments import Lab, esegeta, refused, unet_lab
+from tests.experiments import Lab, esegeta, refused, save_image, unet_lab
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -309,9 +311,35 @@ def test_a_command_that_is_gathered_twice_never_empties_its_tables(
 
     command = replace(command, write=note)
     for _ in range(2):
-        gather_held(command, folder, Silence(), state="running")
+        gather_held(command, folder, Silence(), state=RUNNING)
     assert len(written) >= 4
     assert {sorted_lines(one) for one in written} == {sorted_lines(before)}
+
+
+@pytest.mark.parametrize("options", [("--part", "1/2"), ("--workers", "1", "--fail-fast")])
+def test_rows_of_cases_that_are_still_to_come_stay(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    lab = small_lab(tmp_path)
+    lab.keys["methods"] = ["saliency"]
+    lab.keys["scores"] = [{"name": "infidelity", "samples": 2}]
+    assert lab.run().exit_code == 0
+    before = scored_cases(lab)
+    lab.keys["scores"] = [{"name": "infidelity", "samples": 3}]
+    if "--fail-fast" in options:  # the first of the two, so that the other is not come to
+        save_image(tmp_path / "a.nii.gz", np.zeros((8, 8, 8), np.float32) + np.nan)
+    lab.run(*options)
+    if "--part" in options:
+        esegeta("gather", lab.root)
+    record = lab.record()
+    assert record["state"] == "incomplete"
+    assert record["stale"] == []
+    assert scored_cases(lab) == before - ({"a"} if "--fail-fast" in options else set())
+    assert ("stopped at the first failure" in record["notes"]) == ("--fail-fast" in options)
+
+
+def scored_cases(lab: Lab) -> set[str]:
+    return {row["case"] for row in lab.scores()}
 
 
 def sorted_lines(table: bytes) -> tuple[bytes, ...]:
