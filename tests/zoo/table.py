@@ -15,28 +15,30 @@ from tests.zoo.outcomes import LEDGERS, Kind, Outcome
 REASONS: dict[str, tuple[str, str]] = {
     "path": (
         "completeness: .* apart",
-        "a path or random draws that have not settled in the few steps taken here, from a flat "
-        "baseline, which on instance norms holds all the change in the first thousandth",
+        "a path or random draws that have not converged in the few steps taken here; from a "
+        "flat baseline, instance norms put nearly all of the change into the first thousandth "
+        "of the path",
     ),
     "silent": (
         "zero everywhere; (nothing in this layer|no channel of this layer|Grad-CAM of this layer)",
-        "a map that keeps only what speaks for the target, at a layer that speaks against it",
+        "a map of positive evidence only, at a layer whose evidence is all negative",
     ),
     "unit": (
         "nothing flows through this unit",
-        "a unit whose activation is silent on this image",
+        "a unit that is inactive on this image",
     ),
     "nothing": (
         "zero everywhere; (nothing positive reaches|nothing excites|the target and its opposite)",
-        "a rule that lets only what is positive pass, of which nothing arrives",
+        "a rule that passes only positive values, where none arrive",
     ),
     "cancel": (
         "the gradients at layer .* cancel in every channel|units of layer .* cancel",
-        "a mean over a layer that a norm behind or before it makes zero",
+        "a mean over a layer that is zero because of a norm before or after it",
     ),
     "dice": (
         "the baseline alone keeps Dice|no mask smaller than|no voxel of label .* predicted",
-        "an untrained network, whose prediction does not need the image or does not hold the label",
+        "an untrained network, whose prediction does not depend on the image or does not "
+        "contain the label",
     ),
     "mask": (
         "the mask is no better than|the target is higher on the baseline",
@@ -44,11 +46,11 @@ REASONS: dict[str, tuple[str, str]] = {
     ),
     "signals": (
         "magnitude: the map (reaches|'s values)|magnitude: the map's values",
-        "signals that each operation adds up over all its outputs, with nothing that divides them",
+        "signals that each operation sums over all its outputs without normalisation",
     ),
     "float32": (
         "the map exceeds what float32 holds",
-        "the same, beyond what float32 holds",
+        "the same, beyond the range of float32",
     ),
 }
 """Why a method warns or refuses: how it says so, and what is behind it."""
@@ -75,7 +77,7 @@ def reason_of(found: Outcome) -> str:
 def markdown(methods: list[str]) -> str:
     """Return the table of docs/networks.md."""
     lines = [
-        "| network | from | in it | as it must be | with a warning | refused |",
+        "| network | from | contains | correct | with a warning | refused |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for name, entry in ZOO.items():
