@@ -22,7 +22,6 @@ from esegeta.model import (
     LabelsGiven,
     OutputChoice,
     State,
-    capability_of,
     convolution_signature,
     from_program,
     is_compiled,
@@ -44,12 +43,11 @@ from esegeta.predict import (
     Placing,
     Precision,
     WindowPlan,
-    empty_window,
+    gradients_flow,
     list_passes,
-    probabilities_in,
+    notes_on,
     probe_output,
     require_same_function,
-    try_gradients,
 )
 from esegeta.workflow.room import fitted_alone
 
@@ -166,7 +164,6 @@ def load_model(
         generator = torch.Generator().manual_seed(0)
         trial = torch.randn((1, channels, *plan.size), generator=generator).to(place)
         require_same_function(networks, states, _names(networks), trial, output=chosen)
-    is_open = capability_of(network).hooks
     model = SegmentationModel(
         network,
         plan,
@@ -175,15 +172,13 @@ def load_model(
         precision,
         output=chosen,
         states=states,
-        gradients=is_open or try_gradients(network, plan.size, channels, output=chosen),
+        gradients=gradients_flow(network, plan.size, channels, output=chosen),
         copies=Copies.on(further, network),
     )
     if batch_size == AUTO:
         model, fits = fitted_alone(model, channels)
         notes.append(fits)
-    empty = empty_window(network, plan.size, channels)
-    notes += [probe.note, probabilities_in(model, empty, probe.logits)]
-    return replace(model, notes=tuple(note for note in notes if note))
+    return replace(model, notes=(*notes, *notes_on(model, probe, channels)))
 
 
 @contextmanager

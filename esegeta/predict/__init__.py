@@ -20,11 +20,11 @@ from esegeta.predict.layer_outputs import (
 )
 from esegeta.predict.locality import box_around
 from esegeta.predict.members import require_same_function
+from esegeta.predict.notes import notes_on
 from esegeta.predict.padding import Padding
 from esegeta.predict.passes import Average, Pass, list_passes
 from esegeta.predict.prediction import Prediction, mean_over
 from esegeta.predict.predictor import Predictor
-from esegeta.predict.probabilities import probabilities_in
 from esegeta.predict.probe import Probe, count_outputs, empty_window, probe_output
 from esegeta.predict.pull_back import Pullback
 from esegeta.predict.quadrature import line_nodes
@@ -35,7 +35,7 @@ from esegeta.predict.shares import CotangentShares, inner
 from esegeta.predict.slabs import Slab
 from esegeta.predict.source_grid import GridRule, SourceGrid
 from esegeta.predict.tiling import Blend, Box, Placing, spot
-from esegeta.predict.trial import try_gradients
+from esegeta.predict.trial import gradients_flow
 from esegeta.predict.window_plan import WindowPlan
 from esegeta.predict.windows import Central, Windows
 
@@ -93,12 +93,13 @@ __all__ = [
     "count_outputs",
     "cut_by_masks",
     "empty_window",
+    "gradients_flow",
     "inner",
     "line_nodes",
     "list_passes",
     "mean_over",
+    "notes_on",
     "pool_regions",
-    "probabilities_in",
     "probe_output",
     "pull_back_rolling",
     "read_layers",
@@ -108,6 +109,5 @@ __all__ = [
     "require_same_function",
     "spot",
     "spread",
-    "try_gradients",
     "upsample",
 ]

@@ -7,8 +7,15 @@ from torch import nn
 
 from esegeta.axes import Shape
 from esegeta.errors import ModelError, is_out_of_memory
-from esegeta.model import FIRST, OutputChoice, held_still
+from esegeta.model import FIRST, OutputChoice, capability_of, held_still
 from esegeta.predict.probe import empty_window
+
+
+def gradients_flow(
+    network: nn.Module, size: Shape, num_channels: int, *, output: OutputChoice = FIRST
+) -> bool:
+    """Tell whether slopes flow back to a window: of a closed network by trying; others let them."""
+    return capability_of(network).hooks or try_gradients(network, size, num_channels, output=output)
 
 
 def try_gradients(

@@ -9,9 +9,7 @@ from pathlib import Path
 
 from torch import nn
 
-from esegeta.axes import shape_text
 from esegeta.config import RunConfig, blamed_on
-from esegeta.config.inference import InferenceKeys
 from esegeta.config.schema import Config
 from esegeta.errors import (
     ConfigError,
@@ -25,7 +23,6 @@ from esegeta.model import (
     LoadedMembers,
     LoadedWeights,
     OutputChoice,
-    capability_of,
     convolution_signature,
     file_sha256,
     is_compiled,
@@ -41,8 +38,8 @@ from esegeta.model import (
 from esegeta.predict import (
     Probe,
     WindowPlan,
+    gradients_flow,
     probe_output,
-    try_gradients,
 )
 from esegeta.volume import Reading, require_size, usual_max_voxels
 from esegeta.workflow.kinds import check_fixed_shape, code_notes, construct, network_file
@@ -51,33 +48,6 @@ from esegeta.workflow.kinds import check_fixed_shape, code_notes, construct, net
 def chosen_output(config: RunConfig) -> OutputChoice:
     """Return which of the tensors that the config's network returns the logits are."""
     return OutputChoice(config.keys.model.output)
-
-
-def notes_on_windows(plan: WindowPlan, keys: InferenceKeys) -> tuple[str, ...]:
-    """Say what a window costs, and what happens to an output of another shape."""
-    notes = []
-    if len(plan.passes) > 1:
-        members, flips = plan.num_members, len(plan.passes) // plan.num_members
-        factors = [f"{flips} mirrored passes"] if flips > 1 else []
-        factors += [f"{members} members"] if members > 1 else []
-        notes.append(
-            f"{' x '.join(factors)} = {len(plan.passes)} forward passes per window; the mean of "
-            f"their {plan.average} is explained"
-        )
-        if keys.spread is not None:
-            notes.append("inference.spread: each map is also made for every member")
-    if plan.coverage is None:
-        return tuple(notes)
-    positions = shape_text(plan.coverage.positions)
-    text = f"the network turns a window of {shape_text(plan.size)} into {positions}"
-    if plan.output != plan.size:
-        text += (
-            f", which cover the {shape_text(plan.output)} voxels in its middle: those tile the "
-            f"volume, and windows reach beyond them (inference.padding: {plan.padding})"
-        )
-    if plan.coverage.positions != plan.coverage.voxels:
-        text += ", which are interpolated linearly to voxels"
-    return (*notes, text)
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,11 +188,11 @@ def probe_network(config: RunConfig, network: nn.Module) -> tuple[Reading, Windo
 def has_gradients(
     config: RunConfig, network: nn.Module, plan: WindowPlan, reading: Reading
 ) -> bool:
-    """Tell whether slopes flow back through a closed network; others are as they were written."""
-    if capability_of(network).hooks:
-        return True
+    """Tell whether slopes flow back through the network; see `gradients_flow`."""
     with blamed_on(config, "model"):
-        return try_gradients(network, plan.size, reading.num_channels, output=chosen_output(config))
+        return gradients_flow(
+            network, plan.size, reading.num_channels, output=chosen_output(config)
+        )
 
 
 def code_sha256(config: RunConfig, network: nn.Module) -> str | None:

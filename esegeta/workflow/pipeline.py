@@ -14,7 +14,7 @@ from esegeta.model import (
     require_finite_parameters,
     resolve_devices,
 )
-from esegeta.predict import Copies, Predictor, empty_window, list_passes, probabilities_in
+from esegeta.predict import Copies, Predictor, list_passes, notes_on
 from esegeta.report import PredictionFiles
 from esegeta.volume import Preprocess, Reading
 from esegeta.workflow.networks import (
@@ -23,10 +23,11 @@ from esegeta.workflow.networks import (
     chosen_output,
     has_gradients,
     load_ensemble,
-    notes_on_windows,
     probe_network,
 )
 from esegeta.workflow.preprocess import build_preprocess
+
+SPREAD_NOTE = "inference.spread: each map is also made for every member"
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +86,6 @@ def build_pipeline(config: RunConfig) -> Pipeline:
         copies=Copies.on(further, network),
         memory_format=keys.inference.memory_format,
     )
-    window = empty_window(network, plan.size, reading.num_channels)
-    outputs = (probe.note, probabilities_in(predictor, window, probe.logits))
     return Pipeline(
         predictor,
         reading,
@@ -95,9 +94,8 @@ def build_pipeline(config: RunConfig) -> Pipeline:
         (
             *built.notes,
             *(f"model.weights: {note}" for note in (members.notes if members else ())),
-            *(note for note in outputs if note),
-            *labels.notes(),
-            *notes_on_windows(plan, keys.inference),
+            *notes_on(predictor, probe, reading.num_channels),
+            *([SPREAD_NOTE] if keys.inference.spread is not None else ()),
         ),
     )
 

@@ -10,9 +10,6 @@ import torch
 from monai.utils import OptionalImportError
 from safetensors.torch import load_file
 
-from esegeta.config.inference import InferenceKeys
-from esegeta.predict import Coverage, WindowPlan
-from esegeta.workflow.networks import notes_on_windows
 from tests.experiments import Lab, _lab, esegeta, read_json, refused, save_image, unet_lab
 
 ENDS = '''\
@@ -165,31 +162,6 @@ def test_names_of_channels_that_a_network_does_not_take_are_refused(tmp_path: Pa
     result = lab.validate()
     line = lab.line_of("channels:")
     refused(result, lab, f"tiny.yaml:{line}: data.channels names 2, the network takes 1")
-
-
-MIDDLE = (
-    "which cover the 4x2 voxels in its middle: those tile the volume, and windows reach beyond "
-    "them (inference.padding: edge)"
-)
-BETWEEN = "which are interpolated linearly to voxels"
-
-
-@pytest.mark.parametrize(
-    ("positions", "voxels", "said"),
-    [
-        ((8, 6), (8, 6), ["8x6"]),
-        ((4, 6), (8, 6), ["4x6", BETWEEN]),
-        ((4, 2), (4, 2), ["4x2", MIDDLE]),
-        ((2, 1), (4, 2), ["2x1", MIDDLE, BETWEEN]),
-    ],
-    ids=["whole", "coarse", "valid", "valid and coarse"],
-)
-def test_what_becomes_of_an_output_of_another_shape_is_said(
-    positions: tuple[int, int], voxels: tuple[int, int], said: list[str]
-) -> None:
-    plan = WindowPlan((8, 6), coverage=Coverage(positions, voxels, {}), padding="edge")
-    (note,) = notes_on_windows(plan, InferenceKeys(window=[8, 6]))
-    assert note == f"the network turns a window of 8x6 into {', '.join(said)}"
 
 
 def test_a_key_of_weights_that_is_not_there_is_refused_where_it_stands(tmp_path: Path) -> None:
