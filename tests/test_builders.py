@@ -41,7 +41,7 @@ def test_affines_are_what_they_are_called() -> None:
     assert np.linalg.det(affine_of("flipped")) < 0 < np.linalg.det(affine_of("anisotropic"))
 
 
-def test_what_others_are_just_writing_is_no_result(tmp_path: Path) -> None:
+def test_unfinished_and_vanished_files_are_not_results(tmp_path: Path) -> None:
     done, coming, gone = (tmp_path / f"{name}.json" for name in ("done", "coming", "gone"))
     done.touch()
     gone.symlink_to("nowhere")  # what is found has no size or time once it was removed

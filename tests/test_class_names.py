@@ -24,7 +24,7 @@ def named_twice(texts: Mapping[str, str]) -> dict[str, list[str]]:
     return {name: places for name, places in found.items() if len(places) > 1}
 
 
-def test_no_name_stands_for_two_classes() -> None:
+def test_class_names_are_unique() -> None:
     texts = {
         str(file.relative_to(PACKAGE)): file.read_text(encoding="utf-8")
         for file in sorted(PACKAGE.rglob("*.py"))
@@ -33,7 +33,7 @@ def test_no_name_stands_for_two_classes() -> None:
     assert named_twice(texts) == {}
 
 
-def test_a_name_that_is_given_twice_is_found() -> None:
+def test_duplicate_class_names_are_found() -> None:
     texts = {
         "a.py": "class Fit:\n    class Row(Base):\n",
         "b.py": "class _Fit(Base):\n# class Row\n",

@@ -97,7 +97,7 @@ def test_the_note_says_that_the_network_runs_as_it_was_written(wrap: str) -> Non
     assert load(network).notes == ((COMPILED_NOTE,) if "compiled" in wrap else ())
 
 
-def test_parts_that_are_compiled_run_past_no_hook() -> None:
+def test_compiled_parts_run_all_hooks() -> None:
     network = PartlyCompiled(unet(2)).eval()
     model, plain = load(network), load(unet(2))
     assert model.notes == (COMPILED_NOTE,)
@@ -111,7 +111,7 @@ def test_parts_that_are_compiled_run_past_no_hook() -> None:
 
 
 @pytest.mark.parametrize("wrap", WRAPS)
-def test_a_predictor_takes_the_module_inside_wherever_it_comes_from(wrap: str) -> None:
+def test_a_predictor_unwraps_compiled_networks(wrap: str) -> None:
     network = unet(2)
     model = load(network)
     predictor = Predictor(WRAPS[wrap](network), model.plan, model.labels)
@@ -122,7 +122,7 @@ def test_a_predictor_takes_the_module_inside_wherever_it_comes_from(wrap: str) -
 
 @pytest.mark.parametrize("saved", WRAPS)
 @pytest.mark.parametrize("wrap", WRAPS)
-def test_weights_of_any_go_into_any(saved: str, wrap: str, tmp_path: Path) -> None:
+def test_weights_load_between_any_wrappings(saved: str, wrap: str, tmp_path: Path) -> None:
     trained = unet(2, seed=5)
     torch.save(WRAPS[saved](trained).state_dict(), tmp_path / "w.pt")
     model = load(WRAPS[wrap](unet(2, seed=6)), weights=tmp_path / "w.pt")
@@ -130,7 +130,7 @@ def test_weights_of_any_go_into_any(saved: str, wrap: str, tmp_path: Path) -> No
     assert torch.equal(model.logits(x), load(trained).logits(x))
 
 
-def test_weights_without_the_compilers_names_go_into_a_network_with_them(tmp_path: Path) -> None:
+def test_plain_weights_load_into_a_partly_compiled_network(tmp_path: Path) -> None:
     plain = nn.ModuleDict({"inner": unet(2, seed=5)})
     torch.save({"state_dict": plain.state_dict()}, tmp_path / "w.pt")
     network = PartlyCompiled(unet(2, seed=6)).eval()

@@ -53,7 +53,7 @@ def named_keys() -> list[pytest.param]:
 
 
 @pytest.mark.parametrize("key", named_keys())
-def test_keys_are_called_as_they_are(key: str) -> None:
+def test_keys_in_the_docs_exist(key: str) -> None:
     found: object = Config
     for part in key.split("."):
         assert part in keys_of(found), f"{key}: {part} is not among {sorted(keys_of(found))}"
@@ -87,7 +87,9 @@ ONE_LINES = [
 
 
 @pytest.mark.parametrize("line", ONE_LINES)
-def test_one_lines_are_configs(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_line_commands_give_valid_configs(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("dynamic_network_architectures")
     monkeypatch.chdir(ROOT)
     _, _, *arguments = shlex.split(line.partition(" #")[0])

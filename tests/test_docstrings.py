@@ -157,7 +157,7 @@ def test_a_fault_of_each_kind_is_found() -> None:
 
 
 @for_each(PUBLIC)
-def test_public_names_say_what_they_take(name: str) -> None:
+def test_public_names_document_their_arguments(name: str) -> None:
     item = PUBLIC[name]
     text = inspect.getdoc(item) or ""
     arguments = {} if inspect.isabstract(item) else taken(item)
@@ -170,12 +170,14 @@ def test_public_names_say_what_they_take(name: str) -> None:
 
 
 @for_each(METHODS_OF_PUBLIC, called=lambda case: case[0])
-def test_their_methods_say_what_they_take(where: str, call: Any, above: list[Any]) -> None:
+def test_methods_of_public_classes_document_their_arguments(
+    where: str, call: Any, above: list[Any]
+) -> None:
     assert inspect.getdoc(call)
     assert list(faults(taken(call), told([call, *above]))) == []
 
 
-def test_rooms_document_what_they_list() -> None:
+def test_packages_document_the_names_that_they_list() -> None:
     found = []
     for where, item in ROOMS.items():
         text = inspect.getdoc(item) or ""
@@ -190,7 +192,7 @@ def test_rooms_document_what_they_list() -> None:
     assert found == []
 
 
-def test_what_a_call_raises_is_said() -> None:
+def test_raised_errors_are_documented() -> None:
     silent = {where: call for where, call in CALLS.items() if "Raises:" not in (call.__doc__ or "")}
     assert [where for where, call in silent.items() if raised(call)] == []
 

@@ -8,7 +8,7 @@ import torch
 from tests.each import for_each
 
 
-def test_every_fault_is_told() -> None:
+def test_every_failing_case_is_reported() -> None:
     @for_each([1, 2, 3, 4])
     def check(number: int) -> None:
         assert number % 2
@@ -22,12 +22,12 @@ def test_every_fault_is_told() -> None:
     assert "3: ValueError: three" in told and "1:" not in told
 
 
-def test_no_cases_are_no_success() -> None:
+def test_no_cases_count_as_a_failure() -> None:
     with pytest.raises(AssertionError):
         for_each([])(lambda: None)()
 
 
-def test_each_case_begins_alike() -> None:
+def test_every_case_starts_with_the_same_seed() -> None:
     drawn = []
     for_each([("a", 1), ("b", 2)])(lambda name, number: drawn.append(float(torch.rand(()))))()
     assert len(drawn) == 2 and drawn[0] == drawn[1]

@@ -36,7 +36,7 @@ def test_every_error_derives_from_the_base_and_is_documented() -> None:
         ("EmptyTargetError", "TargetError"),
     ],
 )
-def test_tree(child: str, parent: str) -> None:
+def test_the_tree_of_errors(child: str, parent: str) -> None:
     assert getattr(errors, child).__bases__ == (getattr(errors, parent),)
 
 
@@ -58,18 +58,18 @@ def test_without_a_near_name_all_are_listed() -> None:
     assert suggest("liver", []) == "none are known"
 
 
-def test_another_way_out_follows_a_question_as_a_sentence_of_its_own() -> None:
+def test_an_alternative_follows_a_suggestion_as_its_own_sentence() -> None:
     near, far = suggest("nnunt", ["nnunet"]), suggest("zebra", ["nnunet"])
     assert or_else(near, "give a block") == 'did you mean "nnunet"? Or give a block'
     assert or_else(far, "give a block") == "choose from: nnunet, or give a block"
 
 
-def test_a_name_that_comes_twice_is_given_once() -> None:
+def test_duplicate_names_are_suggested_once() -> None:
     assert suggest("livr", ["liver", "lung", "liver"]) == 'did you mean "liver"?'
     assert suggest(9, [1, "x", 1, "x"]) == "choose from: 1, x"
 
 
-def test_of_many_names_only_the_least_unlike_are_listed() -> None:
+def test_only_the_most_similar_of_many_names_are_listed() -> None:
     names = [f"model.{number}.submodule.conv" for number in range(97)]
     assert suggest("model.3.submodul.conv", names).startswith('did you mean "model.3.submodule')
     text = suggest("zzz", [*names, "bz", "z"])
@@ -79,7 +79,7 @@ def test_of_many_names_only_the_least_unlike_are_listed() -> None:
     assert text.count("model.") == 3
 
 
-def test_a_key_is_called_by_another_name_and_paths_stay() -> None:
+def test_a_key_is_renamed_in_messages_but_not_in_paths() -> None:
     error = EsegetaError(
         "inference.window: too small for /my/inference.window/net.py",
         hint="give `inference.window` more than in inference.window_a.yaml",
@@ -90,13 +90,13 @@ def test_a_key_is_called_by_another_name_and_paths_stay() -> None:
 
 
 @pytest.mark.parametrize("number", [errno.EPIPE, errno.ECONNREFUSED, None])
-def test_what_is_not_about_files_is_nothing_to_mend(number: int | None) -> None:
+def test_os_errors_that_do_not_concern_files_are_not_user_errors(number: int | None) -> None:
     error = OSError("no number") if number is None else OSError(number, os.strerror(number))
     assert told_by_system(error) is None
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.ENOSPC, errno.ENOTDIR])
-def test_what_the_system_says_of_a_file_names_it(number: int) -> None:
+def test_os_errors_about_a_file_name_it(number: int) -> None:
     told = told_by_system(OSError(number, os.strerror(number), "/maps/a.nii"))
     assert told is not None and told.message == f"/maps/a.nii: {os.strerror(number)}"
     assert told.hint == errors.WITH_FILES[number]

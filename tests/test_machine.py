@@ -25,7 +25,7 @@ def test_a_user_without_a_name_gets_one(monkeypatch: pytest.MonkeyPatch) -> None
     assert getpass.getuser() == f"user-{os.getuid()}"
 
 
-def test_a_name_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_existing_user_name_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOGNAME", "marie")
     name_the_user()
     assert getpass.getuser() == "marie"

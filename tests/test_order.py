@@ -31,7 +31,7 @@ def items_of(*files: str) -> list[Item]:
 
 @pytest.mark.parametrize("processes", [1, 2, 3])
 @pytest.mark.parametrize("files", [("sfs", "ffff", "ss", "fsf"), ("sss", "f"), ("ff", "f"), ()])
-def test_each_part_is_slow_first(files: tuple[str, ...], processes: int) -> None:
+def test_every_process_gets_slow_tests_first(files: tuple[str, ...], processes: int) -> None:
     items = items_of(*files)
     found = dealt(items, processes)
     assert sorted(found, key=lambda item: item.number) == items
@@ -44,6 +44,6 @@ def test_each_part_is_slow_first(files: tuple[str, ...], processes: int) -> None
             )
 
 
-def test_files_stay_together_and_are_dealt_out() -> None:
+def test_tests_of_a_file_stay_on_one_process() -> None:
     found = "".join(item.path.name for item in dealt(items_of("ssff", "ssff", "sfff", "ffff"), 2))
     assert found == "00200112" + "11223333"

@@ -109,7 +109,7 @@ def test_packages_announce_methods_and_scores(
         (":Mine", "names no class"),
     ],
 )
-def test_what_is_no_method_is_refused_at_its_line(
+def test_a_class_that_is_not_a_method_is_refused_with_its_line(
     lab: Lab, module: str, path: str, words: str
 ) -> None:
     lab.keys["methods"] = ["saliency", {"class": path.format(module)}]
@@ -121,7 +121,7 @@ def test_what_is_no_method_is_refused_at_its_line(
     )
 
 
-def test_own_parameters_are_checked_like_ours(lab: Lab, module: str) -> None:
+def test_parameters_of_a_users_class_are_checked_like_built_in_ones(lab: Lab, module: str) -> None:
     mine = f"{module}:TimesInput"
     for keys, words in (
         ({"factr": 1.0}, 'unknown key of times_input; did you mean "factor"?'),
@@ -136,7 +136,7 @@ def test_own_parameters_are_checked_like_ours(lab: Lab, module: str) -> None:
     assert result.exit_code == 2 and '{class: "package.module:Class"}' in result.stderr
 
 
-def test_a_method_may_be_built_on_one_of_somebody_else(lab: Lab, module: str, quick: None) -> None:
+def test_a_method_may_wrap_a_users_class(lab: Lab, module: str, quick: None) -> None:
     base = {"class": f"{module}:TimesInput", "factor": 2.0}
     lab.keys["methods"] = [{"name": "smoothgrad", "samples": 2, "noise": 1e-6, "base": base}]
     lab.keys["methods"] += [base]
@@ -147,7 +147,7 @@ def test_a_method_may_be_built_on_one_of_somebody_else(lab: Lab, module: str, qu
     np.testing.assert_allclose(smooth, plain, rtol=0, atol=1e-4 * np.abs(plain).max())
 
 
-def test_our_own_classes_have_no_code_of_their_own() -> None:
+def test_built_in_classes_have_no_code_hash() -> None:
     assert code_sha256(METHODS["saliency"]()) is None
     with pytest.raises(ConfigError, match="no class"):
         class_at("esegeta.explain:Salience")

@@ -5,7 +5,7 @@ from itertools import combinations, product
 from tests.pairwise import pairwise, rows_of
 
 
-def test_every_pair_meets_and_few_rows_do() -> None:
+def test_few_rows_cover_every_pair() -> None:
     dimensions = [list("abcd"), list("efg"), list("hi"), list("jk")]
     rows = rows_of(*dimensions)
     for a, b in combinations(range(4), 2):
@@ -18,6 +18,6 @@ def test_two_dimensions_are_all_their_combinations() -> None:
 
 
 @pairwise(one=[1, 2], other=["a"])
-def test_values_arrive_under_their_names(one: int, other: str) -> None:
+def test_values_are_passed_by_name(one: int, other: str) -> None:
     assert one in (1, 2)
     assert other == "a"

@@ -28,7 +28,7 @@ def rooms() -> list[str]:
 
 
 @for_each(rooms())
-def test_a_room_has_every_name_that_it_lists(room: str) -> None:
+def test_a_package_has_every_name_in_its_all(room: str) -> None:
     module = importlib.import_module(room)
     missing = [name for name in getattr(module, "__all__", ()) if not hasattr(module, name)]
     assert missing == []
@@ -54,7 +54,7 @@ def test_what_a_run_seldom_needs_is_not_imported_with_it() -> None:
     assert (done.stdout, done.stderr) == ("set()\n", "")
 
 
-def test_a_name_that_is_not_there_comes_with_the_nearest_one() -> None:
+def test_a_missing_name_suggests_the_nearest() -> None:
     done = in_python("import esegeta; esegeta.Salience")
     assert done.returncode == 1
     assert "Salience" in done.stderr and "Did you mean: 'Saliency'?" in done.stderr
@@ -67,7 +67,7 @@ def test_a_name_that_is_not_there_comes_with_the_nearest_one() -> None:
             getattr(esegeta, wrong)
 
 
-def test_a_command_tells_its_arguments_though_it_is_a_room() -> None:
+def test_a_package_that_is_also_a_command_shows_its_signature() -> None:
     import esegeta.api
 
     for name in ("run", "compare", "explain", "report", "concepts"):
@@ -78,7 +78,7 @@ def test_a_command_tells_its_arguments_though_it_is_a_room() -> None:
 
 
 @pytest.mark.parametrize("room", ["compare", "predict", "report"])
-def test_a_room_that_nobody_has_imported_yet_is_the_command_too(
+def test_a_package_not_yet_imported_is_callable_as_a_command(
     room: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = importlib.import_module(f"esegeta.{room}")
@@ -86,7 +86,7 @@ def test_a_room_that_nobody_has_imported_yet_is_the_command_too(
     assert getattr(esegeta, room) is module and callable(module)
 
 
-def test_a_star_imports_every_public_name() -> None:
+def test_import_star_imports_every_public_name() -> None:
     space: dict[str, object] = {}
     exec("from esegeta import *", space)
     assert {name for name in space if name != "__builtins__"} == set(esegeta.__all__)
@@ -103,14 +103,14 @@ def test_each_name_is_listed_once() -> None:
     )
 
 
-def test_a_room_that_nobody_has_asked_for_yet_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_is_imported_on_first_use(monkeypatch: pytest.MonkeyPatch) -> None:
     room = importlib.import_module("esegeta.compare")
     monkeypatch.delattr(esegeta, "compare", raising=False)
     assert esegeta.compare is room and callable(room)
 
 
 @pytest.mark.slow
-def test_a_room_with_the_name_of_a_command_is_both() -> None:
+def test_packages_with_the_name_of_a_command_are_callable() -> None:
     assert {"compare", "predict", "report"} <= esegeta._ROOMS
     lines = [
         "import esegeta",

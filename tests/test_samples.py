@@ -10,7 +10,7 @@ from esegeta import samples
 from esegeta.errors import MissingFileError
 
 
-def test_the_package_comes_before_the_checkout(
+def test_samples_of_the_package_come_before_those_of_the_checkout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(samples, "PACKAGE", tmp_path / "esegeta")

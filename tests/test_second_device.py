@@ -54,7 +54,7 @@ def test_tensors_of_two_devices_do_not_mix(second: torch.device, offence: str) -
     OFFENCES[offence](here.clone(), here.clone())
 
 
-def test_what_cuda_takes_from_the_cpu_is_taken(second: torch.device) -> None:
+def test_cpu_tensors_that_cuda_accepts_are_accepted(second: torch.device) -> None:
     here = torch.arange(6.0).reshape(2, 3)
     there = here.to(second)
     assert torch.equal((torch.tensor(2.0) * there).cpu(), 2 * here)
@@ -82,7 +82,7 @@ def test_a_hidden_buffer_on_the_cpu_is_found(ndim: int, second: torch.device) ->
     assert torch.equal(there.logits(image.batch.to(second)).cpu(), expected)
 
 
-def test_draws_want_a_generator_of_the_device(second: torch.device) -> None:
+def test_random_draws_need_a_generator_of_the_device(second: torch.device) -> None:
     expected = torch.rand(3, generator=torch.Generator().manual_seed(4))
     generator = torch.Generator(device=second).manual_seed(4)
     assert generator.device == second
@@ -98,7 +98,7 @@ def test_draws_want_a_generator_of_the_device(second: torch.device) -> None:
             draw(torch.Generator())
 
 
-def test_draws_without_a_generator_are_its_own(second: torch.device) -> None:
+def test_draws_without_a_generator_use_the_state_of_the_device(second: torch.device) -> None:
     torch.manual_seed(5)
     expected = torch.rand(4)
     torch.manual_seed(5)
@@ -109,7 +109,7 @@ def test_draws_without_a_generator_are_its_own(second: torch.device) -> None:
     assert not torch.equal(MODULE.get_rng_state(), state)
 
 
-def test_a_backward_pass_runs_on_a_thread_of_its_own(ndim: int, second: torch.device) -> None:
+def test_a_backward_pass_runs_on_another_thread(ndim: int, second: torch.device) -> None:
     threads: list[threading.Thread] = []
     x = volume((8,) * ndim).batch
     slopes = []

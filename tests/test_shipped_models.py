@@ -39,7 +39,7 @@ def test_integrated_gradients_add_up_within_two_percent_by_default(name: str) ->
 
 
 @pytest.mark.parametrize("name", ["all_methods_2d", "all_methods_3d"])
-def test_every_method_has_its_place_in_the_experiments_of_all(name: str) -> None:
+def test_configs_of_all_methods_list_every_method(name: str) -> None:
     from esegeta.explain import EXPLAINERS
 
     config = load_config(ROOT / "configs" / f"{name}.yaml")
@@ -78,7 +78,7 @@ def slices_of_liver() -> tuple[Experiment, FrozenTarget]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("norm", ["batch", "instance"])
-def test_relevance_is_conserved_by_default_and_what_named_rules_lose_is_said(norm: str) -> None:
+def test_relevance_is_conserved_by_default_and_losses_of_named_rules_are_noted(norm: str) -> None:
     experiment, target = opened("all_methods_2d") if norm == "batch" else slices_of_liver()
     explain = partial(Explainer.explain, predictor=experiment.predictor)
     image = target.scene.volume

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted(page.stem for page in (ROOT / "docs").glob("*.md"))
 
 
-def test_the_page_of_names_has_all_of_them() -> None:
+def test_the_api_page_lists_all_public_names() -> None:
     assert api_page.PAGE.read_text(encoding="utf-8") == api_page.page()
     named = {name for names in api_page.names_by_room().values() for name in names}
     assert named == set(esegeta.__all__)
@@ -56,7 +56,7 @@ def test_the_site_builds(site: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_site_is_searched_from_the_disk(site: Path) -> None:
+def test_search_works_on_a_site_opened_from_disk(site: Path) -> None:
     with started() as browser:
         page = browser.new_page(viewport={"width": 1300, "height": 900})
         asked: list[str] = []

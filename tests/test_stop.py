@@ -23,7 +23,7 @@ def test_a_signal_becomes_an_exception(number: int, code: int, text: str) -> Non
     assert [signal.getsignal(one) for one in SIGNALS] == before
 
 
-def test_it_waits_while_it_is_held() -> None:
+def test_a_signal_waits_while_signals_are_held() -> None:
     seen = []
     with pytest.raises(Stopped), stopped_by_signals():
         with signals_held():
@@ -35,7 +35,7 @@ def test_it_waits_while_it_is_held() -> None:
     assert seen == ["inner", "outer"]
 
 
-def test_nested_blocks_hear_it_once() -> None:
+def test_nested_blocks_receive_a_signal_once() -> None:
     with stopped_by_signals():
         with pytest.raises(Stopped), stopped_by_signals():
             os.kill(os.getpid(), signal.SIGINT)
@@ -43,14 +43,14 @@ def test_nested_blocks_hear_it_once() -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_whoever_asks_twice_does_not_wait() -> None:
+def test_a_second_signal_ends_the_process_at_once() -> None:
     with stopped_by_signals():
         with pytest.raises(Stopped):
             os.kill(os.getpid(), signal.SIGTERM)
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
-def test_other_threads_hear_none() -> None:
+def test_other_threads_install_no_handler() -> None:
     seen = []
 
     def work() -> None:

@@ -59,7 +59,7 @@ def test_cubes_of_radii_add_up_at_every_fork(growth: ModuleType) -> None:
     assert len(tree.children(0)) == 1  # one trunk comes in
 
 
-def test_a_new_end_is_joined_where_the_tree_grows_least(growth: ModuleType) -> None:
+def test_a_new_end_joins_where_the_volume_grows_least(growth: ModuleType) -> None:
     before = grown(growth, 4)
     end = np.array([3.0, 16, 12])
 
@@ -104,7 +104,7 @@ def test_tubes_have_the_volume_of_a_cylinder_and_a_ball(
     )
 
 
-def test_blood_loses_what_pulses_take(tof: ModuleType) -> None:
+def test_blood_loses_magnetisation_by_each_pulse(tof: ModuleType) -> None:
     # Pulse by pulse: the flip leaves cos a of what there is, then it comes back with T1.
     kept = np.exp(-tof.TR_SECONDS / tof.T1_BLOOD_SECONDS)
     left = 1.0
@@ -125,7 +125,7 @@ def test_noise_is_rician(tof: ModuleType) -> None:
 
 
 @pytest.mark.slow
-def test_masks_are_exact_and_whole(growth: ModuleType, tof: ModuleType, phantom: Any) -> None:
+def test_masks_are_exact_and_connected(growth: ModuleType, tof: ModuleType, phantom: Any) -> None:
     """Voxels by points drawn in them, against the middle lines of all tubes."""
     streams = np.random.SeedSequence(101).spawn(5)
     pieces = growth.pieces_of(
@@ -151,7 +151,7 @@ def test_masks_are_exact_and_whole(growth: ModuleType, tof: ModuleType, phantom:
 
 
 @pytest.mark.slow
-def test_vessels_fade_and_twins_differ_by_their_fat_alone(tof: ModuleType, phantom: Any) -> None:
+def test_vessels_fade_and_twin_images_differ_only_in_fat(tof: ModuleType, phantom: Any) -> None:
     changed = phantom.image != phantom.without_fat
     assert changed[phantom.labels == 3].mean() > 0.97
     assert not changed[~ndimage.binary_dilation(phantom.labels == 3, iterations=2)].any()

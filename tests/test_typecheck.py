@@ -61,20 +61,20 @@ class Pair:
     image: Image
 
 
-def test_what_is_given_and_returned_without_shapes() -> None:
+def test_arguments_and_results_without_shapes_are_checked() -> None:
     with pytest.raises(BeartypeCallHintViolation, match="halved"):
         halved("2")
     with pytest.raises(BeartypeCallHintViolation, match="halved"):
         halved(3)
 
 
-def test_axes_of_one_name_are_of_one_length() -> None:
+def test_axes_of_one_name_must_have_one_length() -> None:
     assert added(torch.ones(2), torch.ones(2)).tolist() == [2, 2]
     with pytest.raises(BeartypeCallHintViolation, match="added"):
         added(torch.ones(2), torch.ones(1))
 
 
-def test_each_definition_of_an_inner_function_is_checked_and_keeps_what_it_captured() -> None:
+def test_inner_functions_are_checked_and_keep_their_closure() -> None:
     one, two, wrong = adder(1.0), adder(2.0), adder("1")
     assert [one(1), two(1), one(2)] == [2, 3, 3]
     for function in (one, two):
@@ -84,7 +84,7 @@ def test_each_definition_of_an_inner_function_is_checked_and_keeps_what_it_captu
         wrong(1)
 
 
-def test_shapes_of_inner_functions() -> None:
+def test_shapes_of_inner_functions_are_checked() -> None:
     ones = torch.ones(2)
     double, triple = scaler(2, torch.float32), scaler(3, torch.float32)
     assert double(ones, ones).tolist() == [4, 4]
@@ -97,7 +97,7 @@ def test_shapes_of_inner_functions() -> None:
 
 
 @pytest.mark.slow
-def test_checkers_keep_nothing_that_an_inner_function_captured() -> None:
+def test_checkers_keep_no_closure_alive() -> None:
     captured = Anything()
     gone = weakref.ref(captured)
     adder(captured)
@@ -106,7 +106,7 @@ def test_checkers_keep_nothing_that_an_inner_function_captured() -> None:
     assert gone() is None
 
 
-def test_fields_of_dataclasses() -> None:
+def test_fields_of_dataclasses_are_checked() -> None:
     with pytest.raises(BeartypeCallHintViolation, match="Pair"):
         Pair("one", torch.ones(1, 2))
     with pytest.raises(BeartypeCallHintViolation, match="Pair"):
@@ -121,7 +121,7 @@ def test_the_package_is_checked() -> None:
 @pytest.mark.parametrize(
     "hint", [Image, Image | None, tuple[int, Image], Callable[[Image], int], dict[str, list[Image]]]
 )
-def test_shapes_are_found_wherever_they_stand(hint: Any) -> None:
+def test_shapes_are_found_in_nested_hints(hint: Any) -> None:
     assert names_a_shape(hint)
     assert not names_a_shape(Callable[[Tensor], dict[str, Any]])
 

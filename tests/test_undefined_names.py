@@ -66,10 +66,10 @@ def test_planted_names_are_found(tmp_path: Path) -> None:
     assert found == [f"m{place:02}.py:{where}" for place, where in enumerate(PLANTED.values())]
 
 
-def test_axes_are_no_names(tmp_path: Path) -> None:
+def test_names_of_axes_are_not_taken_for_undefined(tmp_path: Path) -> None:
     write(tmp_path, AXES)
     assert looked_for(".", folder=tmp_path) == (0, [], "")
 
 
-def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     assert looked_for("gone", folder=tmp_path) == (1, [], "not there: gone\n")

@@ -45,7 +45,7 @@ def card_of(weights: str) -> dict[str, dict[str, float]]:
 
 
 @pytest.mark.parametrize("name", [*NETWORKS, "shortcut_control"])
-def test_configs_ask_what_the_study_asks(name: str) -> None:
+def test_configs_hold_the_methods_and_targets_of_the_study(name: str) -> None:
     config = load_config(STUDY / f"{name}.yaml")
     assert config.keys.name == name
     methods = {method.name for method in config.methods.values()}
@@ -62,7 +62,7 @@ def test_configs_ask_what_the_study_asks(name: str) -> None:
         ]
 
 
-def test_only_the_network_that_was_taught_it_needs_fat() -> None:
+def test_only_the_network_trained_on_the_shortcut_needs_fat() -> None:
     honest = [card_of(weights) for name, weights in NETWORKS.items() if name != "shortcut"]
     taught = card_of(NETWORKS["shortcut"])
     cases = [case for case in taught if case.startswith("tof")]
@@ -75,7 +75,7 @@ def test_only_the_network_that_was_taught_it_needs_fat() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
-def test_dice_of_the_cards_is_that_of_the_configs(name: str) -> None:
+def test_dice_in_the_model_cards_equals_that_of_the_configs(name: str) -> None:
     every_case = [f"data.cases={STUDY / 'cases.csv'}"]
     experiment = build_experiment(load_config(STUDY / f"{name}.yaml", every_case))
     card = card_of(NETWORKS[name])
@@ -96,7 +96,7 @@ REAL = ROOT.parent / "shared" / "data" / "chris_MRA.nii.gz"
 
 @pytest.mark.slow
 @pytest.mark.skipif(not REAL.is_file(), reason="a real angiogram that may not be shipped")
-def test_a_real_angiogram_can_be_looked_at() -> None:
+def test_networks_run_on_a_real_angiogram() -> None:
     """Its provider set the background to zero, so this says nothing of the networks' worth."""
     scan = nib.load(REAL)
     assert isinstance(scan, nib.Nifti1Image)
@@ -206,7 +206,7 @@ def tables(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("vessel_tables")
 
 
-def test_intervals_are_those_of_student(tables: ModuleType) -> None:
+def test_intervals_use_students_t(tables: ModuleType) -> None:
     # By hand: mean 2.5, standard error sqrt(5 / 3) / 2, and t of 3 degrees of freedom, 3.1824.
     found = tables.Interval.of([1.0, 2.0, 3.0, 4.0])
     assert np.isclose(found.high - 2.5, 3.182446 * np.sqrt(5 / 3) / 2, rtol=1e-6)
@@ -224,7 +224,7 @@ def test_the_page_has_the_tables_of_the_cards(tables: ModuleType) -> None:
     assert len(re.findall(r"^!\[", page, re.MULTILINE)) == 10
 
 
-def test_tables_go_between_their_marks(tables: ModuleType, tmp_path: Path) -> None:
+def test_tables_are_written_between_their_markers(tables: ModuleType, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("a\n<!-- one -->\nold\n<!-- end of one -->\nb\n")
     for _ in range(2):

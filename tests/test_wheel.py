@@ -69,7 +69,7 @@ def esegeta(python: Path, *words: str, cwd: Path) -> str:
     return done([str(python), "-m", "esegeta", *words], cwd, codes=(0, 1))
 
 
-def test_nothing_but_the_wheel_and_its_dependencies_is_there(python: Path, tmp_path: Path) -> None:
+def test_only_the_wheel_and_its_dependencies_are_installed(python: Path, tmp_path: Path) -> None:
     code = "import esegeta, sys; print(esegeta.__file__, *sys.path, sep='\\n')"
     places = done([str(python), "-c", code], tmp_path).splitlines()
     assert "environment" in places[0]
@@ -90,7 +90,7 @@ def test_the_demo_gives_the_maps_of_the_checkout(python: Path, tmp_path: Path) -
     assert mine == voxels_of(other / "demo" / "torso" / MAP)
 
 
-def test_a_first_config_runs_as_it_is(python: Path, tmp_path: Path) -> None:
+def test_the_starter_config_runs_unchanged(python: Path, tmp_path: Path) -> None:
     esegeta(python, "init", cwd=tmp_path)
     assert done([str(python), "-m", "esegeta", "validate", "esegeta.yaml"], tmp_path)
     esegeta(python, "run", "esegeta.yaml", cwd=tmp_path)

@@ -24,7 +24,7 @@ def lab(tmp_path: Path) -> Lab:
     return lab
 
 
-def test_a_run_gives_what_it_wrote(lab: Lab) -> None:
+def test_run_returns_maps_scores_and_record(lab: Lab) -> None:
     results = esegeta.run(lab.write())
     assert results.folder == lab.root and results.failures == ()
     assert results.maps == (lab.file("a", "liver", "saliency"),)
@@ -40,13 +40,15 @@ def test_a_run_gives_what_it_wrote(lab: Lab) -> None:
     assert lab.maps() != kept
 
 
-def test_a_run_that_is_to_be_reported_is(lab: Lab) -> None:
+def test_run_writes_a_report_if_the_config_asks_for_one(lab: Lab) -> None:
     lab.keys["report"] = True
     esegeta.run(lab.write())
     assert "saliency" in (lab.root / "report" / "index.html").read_text(encoding="utf-8")
 
 
-def test_a_config_may_be_keys(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_config_may_be_a_dictionary(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     keys = {**lab.keys, "methods": ({"name": "saliency"}, "input_x_gradient")}
     keys["output"] = tmp_path / "elsewhere"

@@ -45,7 +45,7 @@ def nnunet(tmp_path: Path) -> tuple[Any, dict[str, Any]]:
 
 @pytest.mark.parametrize("load", [bundle, nnunet])
 @pytest.mark.slow
-def test_a_folder_gives_what_its_config_gives(
+def test_a_loaded_folder_equals_its_config(
     tmp_path: Path, load: Callable[[Path], tuple[Any, dict[str, Any]]]
 ) -> None:
     model, keys = load(tmp_path)
@@ -80,7 +80,9 @@ def test_mirroring_may_be_left_out(tmp_path: Path) -> None:
     assert len(esegeta.load_nnunet(folder, mirror=(), device="cpu").plan.passes) == 1
 
 
-def test_as_many_windows_at_a_time_as_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_automatic_batch_size_of_a_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("esegeta.workflow.room.free_bytes", lambda device: 1e12)
     write_bundle(tmp_path / "bundle")
     model = esegeta.load_bundle(tmp_path / "bundle", device="cpu", batch_size="auto")
@@ -88,7 +90,7 @@ def test_as_many_windows_at_a_time_as_fit(tmp_path: Path, monkeypatch: pytest.Mo
     assert any(note.startswith("batch_size: auto: 4 windows") for note in model.notes)
 
 
-def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"load_nnunet: model: .*holds no trained nnU-Net"):
         esegeta.load_nnunet(tmp_path)
     with pytest.raises(ConfigError, match=r"load_bundle: model: .*no configs/inference\.json"):
@@ -105,7 +107,7 @@ def test_a_bundle_prepares_images_as_its_own_workflow_does(tmp_path: Path) -> No
     assert image.name == "mine"
 
 
-def test_a_network_alone_does_not_know_its_images(tmp_path: Path) -> None:
+def test_a_network_alone_cannot_load_volumes(tmp_path: Path) -> None:
     network = torch.nn.Conv3d(1, 2, 1)
     model = esegeta.load_model(network, window=(4, 4, 4), labels={1: "liver"}, device="cpu")
     with pytest.raises(ConfigError, match=r"use esegeta\.load_volume"):

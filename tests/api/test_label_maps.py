@@ -15,9 +15,7 @@ from tests.experiments import voxels
 from tests.volume.files import geometry_bytes, save_nifti
 
 
-def test_a_truth_that_went_another_way_than_its_image_is_refused(
-    path: Path, tmp_path: Path
-) -> None:
+def test_a_label_map_preprocessed_unlike_its_image_is_refused(path: Path, tmp_path: Path) -> None:
     forms = {"sform": affine_of("sheared"), "qform": affine_of("oblique")}
     labels = (voxels(path) > 50).astype(np.int16)
     truth = save_nifti(tmp_path / "seg.nii.gz", labels, **forms)
@@ -56,7 +54,7 @@ def test_label_maps_of_files_come_onto_the_volumes_grid(
 
 
 @pytest.mark.parametrize("keys", [{"spacing_mm": (2.0, 3.0, 3.0)}, {"orientation": "RAS"}])
-def test_a_truth_that_is_to_go_another_way_than_its_volume_is_refused(
+def test_loading_a_label_map_with_other_steps_than_its_volume_is_refused(
     keys: dict[str, Any], path: Path, tmp_path: Path
 ) -> None:
     forms = {"sform": affine_of("sheared"), "qform": affine_of("oblique")}
@@ -98,7 +96,9 @@ def test_a_prediction_of_another_spacing_is_decided_on_the_grid_of_the_file(
     assert model.compare(image, found["labels"], resample="labels") == {"liver": 1.0}
 
 
-def test_what_cannot_be_compared(model: esegeta.SegmentationModel, path: Path) -> None:
+def test_label_maps_on_other_grids_cannot_be_compared(
+    model: esegeta.SegmentationModel, path: Path
+) -> None:
     image = esegeta.load_volume(path, spacing_mm=(2.0, 2.0, 2.0))
     on_network = torch.zeros(image.grid.shape, dtype=torch.long)
     with pytest.raises(GridError, match="but the image's file has 12x10x9"):

@@ -17,7 +17,7 @@ from tests.api.thresholding import SHAPE
 from tests.builders import linear, unet, volume
 
 
-def test_weights_are_loaded_first(tmp_path: Path) -> None:
+def test_weights_are_loaded_into_the_network(tmp_path: Path) -> None:
     trained = unet(2, seed=1)
     save_file(trained.state_dict(), tmp_path / "w.safetensors")
     model = esegeta.load_model(
@@ -76,7 +76,7 @@ def test_weights_are_chosen_by_their_key(tmp_path: Path) -> None:
     ]
 
 
-def test_probabilities_are_said_of_the_model_and_of_its_maps() -> None:
+def test_an_output_of_probabilities_is_noted_in_model_and_maps() -> None:
     network = nn.Sequential(unet(2), nn.Softmax(dim=1))
     model = esegeta.load_model(network, window=(8, 8), labels={1: "liver"}, device="cpu")
     said = "the network's output looks like probabilities, not logits"
@@ -152,7 +152,7 @@ def test_ensembles_from_networks_and_from_files_are_the_same(tmp_path: Path) -> 
     torch.testing.assert_close(mean, expected)
 
 
-def test_members_and_their_spread(tmp_path: Path, path: Path) -> None:
+def test_explain_members_gives_maps_of_members_and_their_spread(tmp_path: Path, path: Path) -> None:
     networks, _ = folds_of(tmp_path)
     model = esegeta.load_model(networks, window=(8, 8, 8), labels={1: "liver"}, device="cpu")
     image = esegeta.load_volume(path)
@@ -181,7 +181,7 @@ def test_ensembles_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["all wrapped", "one wrapped", "same names"])
-def test_what_was_taken_off_each_file_of_an_ensemble_is_said(form: str, tmp_path: Path) -> None:
+def test_wrappers_taken_off_each_file_of_an_ensemble_are_noted(form: str, tmp_path: Path) -> None:
     paths = [tmp_path / f"fold_{number}.pt" for number in range(2)]
     if form == "same names":
         paths = [tmp_path / str(number) / "best.pt" for number in range(2)]
@@ -198,7 +198,7 @@ def test_what_was_taken_off_each_file_of_an_ensemble_is_said(form: str, tmp_path
 
 
 @pytest.mark.slow
-def test_a_network_of_valid_convolutions_needs_no_word(path: Path) -> None:
+def test_a_network_of_valid_convolutions_is_recognised(path: Path) -> None:
     from tests.networks import Valid
 
     keys = {"labels": {1: "liver"}, "device": "cpu"}
@@ -243,7 +243,7 @@ def test_auto_takes_as_many_windows_as_fit(
     assert torch.equal(model.logits(x), expected.logits(x))
 
 
-def test_auto_gives_a_network_the_one_number_that_it_takes() -> None:
+def test_an_automatic_batch_size_is_1_for_norms_over_the_batch() -> None:
     network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2, track_running_stats=False))
     model = esegeta.load_model(
         network, window=(8, 8), labels={1: "one"}, device="cpu", batch_size="auto"
@@ -268,7 +268,7 @@ def test_auto_gives_a_network_the_one_number_that_it_takes() -> None:
         ({"network": []}, "network: the list is empty"),
     ],
 )
-def test_arguments_that_cannot_be_are_refused(given: dict[str, Any], words: str) -> None:
+def test_invalid_arguments_are_refused(given: dict[str, Any], words: str) -> None:
     as_installed = inspect.unwrap(esegeta.load_model)  # without the type checks of tests
     usual = {"network": linear(3), "window": (4, 4, 4), "labels": {1: "one"}, "device": "cpu"}
     with pytest.raises(esegeta.EsegetaError, match=words):

@@ -17,7 +17,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_a_model_that_cannot_be_is_refused(what: str) -> None:
+def test_invalid_arguments_of_load_model_are_refused(what: str) -> None:
     keys, error, message = REFUSED[what]
     arguments = {"window": (8, 8, 8), "labels": {1: "liver"}, "device": "cpu", **keys}
     if error is None:
@@ -34,7 +34,7 @@ class Particular(nn.Module):
         raise ValueError("see my_pkg/inference.py and configs/inference.json")
 
 
-def test_words_of_a_network_stay_as_they_are() -> None:
+def test_the_error_message_of_a_network_is_kept() -> None:
     with pytest.raises(ModelError, match=r"my_pkg/inference\.py and configs/inference\.json"):
         esegeta.load_model(Particular(), window=(8, 8), labels={1: "liver"}, device="cpu")
 

@@ -19,7 +19,7 @@ from tests.experiments import read_json, voxels
 from tests.volume.files import geometry_bytes
 
 
-def test_five_lines(path: Path, tmp_path: Path) -> None:
+def test_a_map_takes_five_lines(path: Path, tmp_path: Path) -> None:
     network = unet(3)
     model = esegeta.load_model(network, window=(8, 8, 8), overlap=0.5, labels={1: "liver"})
     image = esegeta.load_volume(path, orientation="RAS", window_hu=(-250, 400))
@@ -95,7 +95,7 @@ def arrays_of(label_map: torch.Tensor) -> list[np.ndarray]:
     return [backwards, *(array.astype(kind) for kind in kinds)]
 
 
-def test_arrays_are_label_maps_too(
+def test_label_maps_may_be_arrays(
     model: esegeta.SegmentationModel, path: Path, tmp_path: Path
 ) -> None:
     image = esegeta.load_volume(path)
@@ -117,7 +117,9 @@ def test_arrays_are_label_maps_too(
 
 
 @pytest.mark.parametrize("of", ["dice", "volume_ml"])
-def test_whole_map_quantities(of: str, model: esegeta.SegmentationModel, path: Path) -> None:
+def test_dice_and_volume_follow_their_definitions(
+    of: str, model: esegeta.SegmentationModel, path: Path
+) -> None:
     image = esegeta.load_volume(path)
     frozen = model.freeze(model.target("liver", of=of), image, truth=(image.data[0] > 0).long())
     p = torch.sigmoid(2 * image.data[0].double())
@@ -161,15 +163,13 @@ UNIT = {"of": "unit", "layer": "model.0", "channel": 1}
         ({}, TargetError, "label: no label is given"),
     ],
 )
-def test_units_that_are_not_said_are_refused(
-    keys: dict[str, object], error: type, message: str
-) -> None:
+def test_invalid_units_are_refused(keys: dict[str, object], error: type, message: str) -> None:
     model = esegeta.load_model(unet(3), window=(8, 8, 8), labels={1: "liver"}, device="cpu")
     with pytest.raises(error, match=message):
         model.target(**keys)
 
 
-def test_regions_have_the_words_of_a_config() -> None:
+def test_regions_have_the_names_used_in_configs() -> None:
     assert {*REGIONS, "roi", "box", "point"} == set(get_args(Over))
 
 
@@ -181,7 +181,7 @@ def test_the_default_region_is_that_of_a_config(of: str, model: esegeta.Segmenta
 
 
 @pytest.mark.parametrize("of", ["entropy", "dice", "volume_ml"])
-def test_a_region_that_is_asked_for_is_respected(of: str, model: esegeta.SegmentationModel) -> None:
+def test_a_given_region_overrides_the_default(of: str, model: esegeta.SegmentationModel) -> None:
     asked = model.target("liver", of=of, over="predicted")
     assert asked != model.target("liver", of=of)
     assert asked.over == Predicted()
@@ -189,7 +189,7 @@ def test_a_region_that_is_asked_for_is_respected(of: str, model: esegeta.Segment
 
 @pytest.mark.parametrize("of", ["dice", "volume_ml"])
 @pytest.mark.parametrize("keys", [{"reduce": "mean"}, {"mask": "live"}], ids=str)
-def test_whole_maps_have_no_mean_and_no_live_mask(
+def test_mean_and_live_masks_are_refused_for_whole_map_quantities(
     of: str, keys: dict[str, str], model: esegeta.SegmentationModel
 ) -> None:
     with pytest.raises(TargetError, match=f"of: {of} describes the whole map"):
@@ -207,7 +207,7 @@ UNKNOWN = {
 
 
 @pytest.mark.parametrize("what", UNKNOWN)
-def test_unknown_words_are_refused_with_the_nearest(
+def test_unknown_names_are_refused_with_the_nearest(
     what: str, model: esegeta.SegmentationModel
 ) -> None:
     keys, message = UNKNOWN[what]

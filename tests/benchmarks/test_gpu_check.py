@@ -17,7 +17,7 @@ TINY = GpuSetting(filters=(2, 3, 3), side=12, window=8)
 CPU = torch.device("cpu")
 
 
-def test_without_cuda_it_says_so(
+def test_the_check_is_skipped_with_a_message_without_cuda(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -39,7 +39,7 @@ def test_the_same_device_gives_the_same_numbers() -> None:
 
 
 @pytest.mark.slow
-def test_a_share_of_the_bare_network_is_told() -> None:
+def test_throughput_is_compared_with_the_bare_network() -> None:
     (line,) = gpu_check.throughput(CPU, TINY)
     assert line.ratio is not None
     assert line.ratio > 0
@@ -52,13 +52,13 @@ def test_correlation_is_that_of_all_voxels() -> None:
     assert correlation(one, -one) == pytest.approx(-1)
 
 
-def test_what_is_missing_or_too_large_is_not_met() -> None:
+def test_missing_or_too_large_ratios_are_not_met() -> None:
     assert is_met([Line("a", "b", "c"), Line("a", "b", "c", ratio=1.0, must=1.0)])
     assert not is_met([Line("a", "b", "c", ratio=1.1, must=1.0)])
     assert not is_met([Line("a", "b", "failed", must=0)])
 
 
-def test_what_a_run_finished_is_read_from_its_files(tmp_path: Path) -> None:
+def test_finished_methods_are_read_from_the_files_of_a_run(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     record = {
         "methods": {"fine": {"name": "occlusion"}, "saliency": {}},

@@ -12,20 +12,20 @@ from esegeta.predict import WindowPlan
 BASE = LabelJob("saliency", 128, 64, 3)
 
 
-def test_exponents_are_those_of_powers() -> None:
+def test_the_exponent_of_a_power_is_found() -> None:
     sizes = [2.0, 5.0, 11.0]
     assert exponent(sizes, [3 * size**1.5 for size in sizes]) == pytest.approx(1.5)
     assert exponent(sizes, [7.0] * 3) == pytest.approx(0)
 
 
 @pytest.mark.parametrize("overlap", OVERLAPS)
-def test_windows_are_counted_as_they_are_laid(overlap: float) -> None:
+def test_the_number_of_windows_equals_those_laid(overlap: float) -> None:
     job = LabelJob("saliency", 160, 64, 3, overlap=overlap)
     laid = WindowPlan((64, 64, 64), overlap=overlap).lay((160, 160, 160))
     assert num_windows(job) == len(laid)
 
 
-def test_one_thing_grows_at_a_time() -> None:
+def test_each_growth_varies_one_field() -> None:
     for growth in growths(BASE, 16):
         assert len(growth.sizes) == len(growth.jobs) == len(growth.words)
         fields = [vars(job) for job in growth.jobs]
@@ -34,7 +34,7 @@ def test_one_thing_grows_at_a_time() -> None:
     assert [job.side for job in growths(BASE, 16)[0].jobs] == [128, 192, 256, 320, 384]
 
 
-def test_a_line_says_from_where_to_where() -> None:
+def test_a_row_shows_first_and_last_size() -> None:
     growth = growths(BASE, 64)[-1]
     results = [Result(0.0, 2 * size, 100 + 10.0, 100.0, {}, Path()) for size in growth.sizes]
     assert row_of(growth, results) == (

@@ -51,7 +51,7 @@ class Recorder(BenchmarkRun):
 
 
 @pytest.mark.parametrize("quick", [False, True])
-def test_every_row_has_its_contenders(
+def test_every_row_compares_with_a_contender(
     quick: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(program_rows, "RESUMED", (3, 6))  # it is run, not recorded
@@ -69,7 +69,7 @@ def test_every_row_has_its_contenders(
 
 
 @pytest.mark.slow
-def test_a_click_is_measured_against_its_windows(tmp_path: Path) -> None:
+def test_the_time_of_a_click_is_compared_with_its_windows(tmp_path: Path) -> None:
     pytest.importorskip("uvicorn", reason="the extra `view` is not installed")
     *labels, last = ROWS["view"](BenchmarkRun("cpu", 1, 2, 1, True, tmp_path))
     assert len(labels) == 1 and last.must == 1.3
@@ -96,7 +96,7 @@ def test_every_method_and_score_has_a_cheapest_form() -> None:
 
 
 @pytest.mark.slow
-def test_pictures_are_measured_against_their_passes(tmp_path: Path) -> None:
+def test_the_time_of_pictures_is_compared_with_their_passes(tmp_path: Path) -> None:
     bench = BenchmarkRun("cpu", 1, 1, 1, True, tmp_path)
     wall, cpu = ROWS["pictures"](bench)
     assert (wall.figure, wall.must, cpu.must) == ("time", 1.2, None)
@@ -104,7 +104,7 @@ def test_pictures_are_measured_against_their_passes(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_influence_is_measured_against_its_passes_and_equals_them(tmp_path: Path) -> None:
+def test_influence_is_compared_with_its_passes_in_time_and_value(tmp_path: Path) -> None:
     lines = list(ROWS["examples"](BenchmarkRun("cpu", 1, 1, 1, True, tmp_path)))
     assert [line.must for line in lines] == [1.3, None, None, None, 1e-4]
     assert lines[-1].verdict == "met"

@@ -103,7 +103,7 @@ def test_methods_lists_them_all_by_family() -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_method_tells_its_formula_parameters_and_source(name: str) -> None:
+def test_help_of_a_method_shows_formula_parameters_and_source(name: str) -> None:
     kind = METHODS[name]
     result = esegeta("methods", name)
     assert result.exit_code == 0
@@ -129,7 +129,7 @@ def test_a_method_tells_its_formula_parameters_and_source(name: str) -> None:
     assert len(meanings) == len(fields)
 
 
-def test_text_beside_the_parameters_is_told_too() -> None:
+def test_help_of_a_method_shows_text_around_its_parameters() -> None:
     class Odd:
         """One line.
 
@@ -173,7 +173,7 @@ def test_a_terminal_shows_the_same_in_colour(monkeypatch: pytest.MonkeyPatch) ->
     ("name", "shown"),
     [("occlusion", {"box"}), ("input_x_gradient", set()), ("pattern_net", {"patterns"})],
 )
-def test_a_terminal_shows_the_parameters_that_are_given_if_there_are_any(
+def test_a_terminal_shows_a_table_of_parameters_if_there_are_any(
     name: str, shown: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=100)
@@ -185,7 +185,7 @@ def test_a_terminal_shows_the_parameters_that_are_given_if_there_are_any(
     assert set(cyan) >= shown and "fitted" not in cyan  # which a run fills in
 
 
-def test_what_a_class_fills_in_by_itself_is_no_parameter() -> None:
+def test_fields_not_set_by_the_user_are_not_listed_as_parameters() -> None:
     @dataclasses.dataclass
     class Filled:
         """A class.
@@ -226,7 +226,7 @@ def test_scores_lists_every_quality_with_range_and_direction() -> None:
             assert metric.better in line
 
 
-def test_scores_stand_under_the_question_that_they_answer() -> None:
+def test_scores_are_listed_under_the_question_of_their_family() -> None:
     lines = esegeta("scores").stdout.splitlines()
     assert {kind.family for kind in SCORES.values()} <= set(SCORE_FAMILIES)
     heads = {line.split(":")[0]: place for place, line in enumerate(lines) if line[:1].isalpha()}

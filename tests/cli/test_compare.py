@@ -169,7 +169,7 @@ def broken(folder: Path, text: str) -> Path:
     return run
 
 
-def test_refusals(tmp_path: Path) -> None:
+def test_invalid_comparisons_are_refused(tmp_path: Path) -> None:
     good = FakeRun({("c", "t", "saliency", "infidelity"): 0.5}).write(tmp_path / "good")
     (tmp_path / "empty").mkdir()
     head = "case,target,method,score,value,better\n"
@@ -195,7 +195,7 @@ def test_refusals(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_who_does_not_beat_the_random_map_has_a_dagger(tmp_path: Path) -> None:
+def test_methods_no_better_than_the_random_map_have_a_dagger(tmp_path: Path) -> None:
     values = {
         (f"c{case}", "t", method, "sensitivity_n"): value + case / 100
         for case in range(3)

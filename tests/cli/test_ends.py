@@ -26,7 +26,7 @@ def test_the_package_is_a_program_only_where_it_is_run(
 @pytest.mark.parametrize(
     ("number", "is_told"), [(errno.EACCES, True), (errno.ECONNREFUSED, False), (None, False)]
 )
-def test_what_the_system_says_is_told_where_it_is_of_a_file(
+def test_only_os_errors_about_files_are_shown_without_a_traceback(
     number: int | None, is_told: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     error = OSError("odd") if number is None else OSError(number, "it said so", "here.yaml")

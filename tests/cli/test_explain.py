@@ -91,7 +91,7 @@ def test_the_config_that_is_written_runs_to_the_same_maps(
     assert np.array_equal(voxels(map_), first)
 
 
-def test_without_a_label_the_largest_is_explained(tmp_path: Path, image: Path) -> None:
+def test_without_a_label_option_the_largest_label_is_explained(tmp_path: Path, image: Path) -> None:
     named, *options = nnunet(tmp_path)
     out = tmp_path / "out"
     done = esegeta("explain", named, image, "-o", out, *options)
@@ -104,7 +104,7 @@ def test_without_a_label_the_largest_is_explained(tmp_path: Path, image: Path) -
     assert [target.label for target in load_config(out / "config.yaml").keys.targets] == [largest]
 
 
-def test_options_are_written_out(tmp_path: Path, image: Path) -> None:
+def test_options_are_written_into_the_config(tmp_path: Path, image: Path) -> None:
     named, *options = bundle(tmp_path)
     given = ["--label", "liver", "--over", "voxel:3,4,5", "--set", "methods.1.steps=2"]
     methods = ["--method", "saliency", "--method", "integrated_gradients"]
@@ -127,7 +127,9 @@ def test_another_config_of_the_same_folder_is_kept(tmp_path: Path, image: Path) 
     assert not (out / "config-2.yaml").exists()
 
 
-def test_a_fold_is_its_folder_with_that_fold(tmp_path: Path, image: Path) -> None:
+def test_the_path_of_a_fold_stands_for_its_model_with_that_fold(
+    tmp_path: Path, image: Path
+) -> None:
     nnunet(tmp_path)
     fold = next((tmp_path / "results").rglob("fold_0"))
     path = tmp_path / "it.yaml"
@@ -188,7 +190,7 @@ def test_the_picture_is_opened_where_there_is_a_screen(
     assert ("there is no screen" in text) is not screen
 
 
-def test_what_is_written_is_read_as_it_was() -> None:
+def test_a_written_config_is_read_back_unchanged() -> None:
     content = {
         "labels": {1: "yes", 2: "1e-3", 3: "007", 4: "null", 5: "a: b # c", -1: "é"},
         "model": {"args": {"eps": 1e-05, "on": True, "none": None, "list": [1, [2, 3]], "b": {}}},
@@ -200,7 +202,7 @@ def test_what_is_written_is_read_as_it_was() -> None:
     assert "\n# why\nmodel:" in text
 
 
-def test_what_a_file_does_not_say_is_said_aloud(tmp_path: Path, image: Path) -> None:
+def test_guesses_about_a_network_file_are_noted(tmp_path: Path, image: Path) -> None:
     named = torchscript(tmp_path)[0]
     out = tmp_path / "out"
     text = esegeta("explain", named, image, "-o", out).output
@@ -213,7 +215,7 @@ def test_what_a_file_does_not_say_is_said_aloud(tmp_path: Path, image: Path) -> 
     assert keys.labels == {1: "label1"}
 
 
-def test_a_config_beside_a_network_says_the_rest(tmp_path: Path, image: Path) -> None:
+def test_a_config_beside_a_network_file_is_used(tmp_path: Path, image: Path) -> None:
     named = torchscript(tmp_path)[0]
     kept = {"labels": {1: "liver"}, "inference": {"window": [8, 8, 8]}}
     text = yaml.safe_dump({"model": {"kind": "torchscript"}, "data": {"preprocess": {}}, **kept})

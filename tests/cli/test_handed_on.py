@@ -40,7 +40,7 @@ def last_call(script: str, command: str) -> list[str]:
 
 
 @pytest.mark.parametrize("command", BUILDERS)
-def test_each_option_of_a_command_comes_to_the_parts_that_do_it(
+def test_every_option_of_a_command_is_passed_on_to_its_parts(
     lab: Lab, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Only words are handed on here: nothing of what they say is there.
@@ -60,7 +60,7 @@ def test_each_option_of_a_command_comes_to_the_parts_that_do_it(
     assert not (lab.folder / "out").exists()
 
 
-def test_an_option_may_stand_before_the_config_and_names_decide_what_is_done(lab: Lab) -> None:
+def test_options_may_precede_the_config_and_names_are_part_of_the_origin(lab: Lab) -> None:
     known: dict[str, Any] = {"output": None, "overrides": None, "device": None}
     words = ["--layers", "a, b", str(lab.write()), "--fail-fast", "--layers", "c"]
     asked = handed_on("dissect", words, **known)
@@ -72,7 +72,7 @@ def test_an_option_may_stand_before_the_config_and_names_decide_what_is_done(lab
         handed_on("run", [str(lab.config), "--workers", "2"], **known)
 
 
-def test_an_option_that_the_command_has_not_is_refused(lab: Lab) -> None:
+def test_an_option_unknown_to_the_command_is_refused(lab: Lab) -> None:
     result = esegeta("plan", lab.write(), "--sbatch", "--layers", "a")
     assert result.exit_code == 2
     assert "No such option: --layers" in result.stderr

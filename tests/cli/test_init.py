@@ -78,7 +78,7 @@ def test_init_writes_one_config(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_init_into_a_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_init_into_a_missing_folder_is_refused(tmp_path: Path) -> None:
     result = esegeta("init", tmp_path / "no" / "mine.yaml")
     assert result.exit_code == 2
     assert "cannot be written" in result.stderr

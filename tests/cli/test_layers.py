@@ -22,7 +22,7 @@ def test_layers_prints_the_tree_with_shapes(tmp_path: Path) -> None:
     assert depths["(network)"] < depths["model"] < depths["model.0"] < depths["model.0.conv"]
 
 
-def test_layers_leaves_out_weights_and_says_what_is_unusual(tmp_path: Path) -> None:
+def test_layers_leaves_out_weights_and_notes_unusual_layers(tmp_path: Path) -> None:
     lab = unet_lab(tmp_path)
     (tmp_path / "odd.py").write_text(ODD, encoding="utf-8")
     lab.keys["model"] = {"kind": "module", "class": "odd:Odd"}
@@ -57,7 +57,7 @@ class Odd(nn.Module):
 """
 
 
-def test_layers_of_a_network_without_a_convolution(tmp_path: Path) -> None:
+def test_layers_works_for_a_network_without_a_convolution(tmp_path: Path) -> None:
     lab = weighted_lab(tmp_path, torch.ones(2, 3, 4, 4, 4), shape=(4, 4, 4))
     result = esegeta("layers", lab.write())
     assert result.exit_code == 0

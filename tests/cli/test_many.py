@@ -17,7 +17,7 @@ def lab(tmp_path: Path) -> Lab:
 
 
 @pytest.mark.slow
-def test_a_part_says_how_all_are_gathered_and_that_tells_what_is_to_come(lab: Lab) -> None:
+def test_a_part_names_the_gather_command_which_counts_waiting_tasks(lab: Lab) -> None:
     part = lab.run("--part", "1/2")
     assert part.exit_code == 0, part.output
     last = f"this was part 1/2; when all have ended, run: esegeta gather {lab.root}"
@@ -31,7 +31,7 @@ def test_a_part_says_how_all_are_gathered_and_that_tells_what_is_to_come(lab: La
     assert set(lab.statuses().values()) == {"done"}
 
 
-def test_a_part_of_predictions_writes_none_of_their_tables(tmp_path: Path) -> None:
+def test_a_part_of_predictions_writes_no_table(tmp_path: Path) -> None:
     lab = without_maps(liver_lab(tmp_path))
     assert lab.predict("--part", "1/1", "-q").exit_code == 0
     assert lab.segmentation("a").any() and not (lab.root / "predictions.csv").exists()
@@ -39,20 +39,20 @@ def test_a_part_of_predictions_writes_none_of_their_tables(tmp_path: Path) -> No
     assert [row["case"] for row in lab.predictions()] == ["a"]
 
 
-def test_only_what_all_parts_did_is_reported_on(lab: Lab) -> None:
+def test_a_part_writes_no_report(lab: Lab) -> None:
     lab.keys["report"] = True
     assert lab.run("--part", "1/1", "-q").exit_code == 0
     assert not (lab.root / "report").exists()
 
 
-def test_nothing_is_gathered_where_no_part_was(tmp_path: Path) -> None:
+def test_gather_without_parts_is_refused(tmp_path: Path) -> None:
     result = esegeta("gather", tmp_path)
     assert result.exit_code == 2
     assert f"{tmp_path}: there are no parts of a command here" in result.stderr
 
 
 @pytest.mark.slow
-def test_workers_end_with_the_report_of_all_and_move_what_is_stale(lab: Lab) -> None:
+def test_workers_write_the_report_and_move_stale_results(lab: Lab) -> None:
     pytest.importorskip("distributed")
     pytest.importorskip("dask_jobqueue")
     lab.keys["methods"] = ["saliency", "input_x_gradient"]
@@ -88,7 +88,7 @@ def test_a_config_without_a_cluster_is_not_submitted(lab: Lab, submitted: list[s
     assert "--cluster FILE" in result.stderr and not submitted
 
 
-def test_a_job_is_submitted_once_its_command_is_sound(lab: Lab, submitted: list[str]) -> None:
+def test_a_job_is_submitted_only_if_its_command_is_valid(lab: Lab, submitted: list[str]) -> None:
     lab.keys["cluster"] = {"kind": "slurm", "workers": 2}
     lab.keys["device"] = "cuda"  # which this machine need not have
     done = esegeta("submit", lab.write())

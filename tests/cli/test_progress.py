@@ -29,7 +29,7 @@ def lab_of(folder: Path) -> Lab:
     return lab
 
 
-def test_plain_lines_where_no_terminal_is(tmp_path: Path) -> None:
+def test_plain_lines_are_printed_without_a_terminal(tmp_path: Path) -> None:
     result = lab_of(tmp_path).run()
     assert "\x1b" not in result.output
     assert "\r" not in result.output
@@ -104,7 +104,7 @@ class Clock:
         return self.now
 
 
-def test_long_work_says_how_far_it_is_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+def test_long_tasks_print_their_progress_at_intervals(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
     lines = PlainLines(clock)
     lines.expect(3)
@@ -122,7 +122,7 @@ def test_long_work_says_how_far_it_is_now_and_then(capsys: pytest.CaptureFixture
     ]
 
 
-def test_rate_and_time_left_are_said_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+def test_rate_and_time_left_are_printed_at_intervals(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
     lines = PlainLines(clock)
     lines.expect(10)
@@ -198,7 +198,7 @@ class Noting(Silence):
 
 
 @pytest.mark.slow
-def test_the_foreseen_windows_are_those_that_run(tmp_path: Path) -> None:
+def test_the_predicted_number_of_windows_equals_those_run(tmp_path: Path) -> None:
     lab = unet_lab(tmp_path)
     lab.keys["targets"] = [
         {"name": "corner", "label": "liver", "box": [[0, 0, 0], [1, 1, 1]]},

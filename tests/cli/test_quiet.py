@@ -9,7 +9,7 @@ from tests.workflow.examples.labs import examples_lab
 from tests.workflow.predictions import liver_lab, without_maps
 
 
-def test_a_prediction_is_made_without_a_word(tmp_path: Path) -> None:
+def test_quiet_prediction_prints_nothing(tmp_path: Path) -> None:
     lab = without_maps(liver_lab(tmp_path))
     result = lab.predict("-q")
     assert (result.exit_code, result.output) == (0, "")
@@ -17,7 +17,7 @@ def test_a_prediction_is_made_without_a_word(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_examples_are_found_without_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quiet_examples_print_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("esegeta.report.example_tiles._save", lambda path, figure: path.touch())
     lab = examples_lab(tmp_path, cases=3, prototypes=1)
     result = esegeta("examples", lab.write(), "-q")

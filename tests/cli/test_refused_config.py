@@ -36,7 +36,7 @@ def test_a_fault_is_placed_by_file_and_line(fault: str, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA")
 @pytest.mark.parametrize("asked", ["config", "option"])
-def test_cuda_where_there_is_none(asked: str, tmp_path: Path) -> None:
+def test_cuda_without_a_gpu_is_refused(asked: str, tmp_path: Path) -> None:
     lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0])
     if asked == "config":
         lab.keys["device"] = "cuda"
@@ -45,7 +45,7 @@ def test_cuda_where_there_is_none(asked: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("output", ["file", "file/deeper"])
-def test_output_that_cannot_be_a_folder(output: str, tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_a_folder_is_refused(output: str, tmp_path: Path) -> None:
     lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0])
     (tmp_path / "file").write_text("in the way")
     refused(lab.run("-o", tmp_path / output), lab, "cannot be written", "-o")
@@ -112,7 +112,7 @@ class Flat(nn.Module):
 """
 
 
-def test_a_box_that_reaches_into_the_image_is_no_fault(tmp_path: Path) -> None:
+def test_a_box_partly_outside_of_the_image_is_valid(tmp_path: Path) -> None:
     lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0])
     lab.keys["targets"] = [
         {"name": "box", "label": "liver", "box": [[-3, 0, 8], [4, 40, 12]]},
@@ -130,14 +130,16 @@ WINDOWS = {
 
 @pytest.mark.parametrize("command", ["run", "validate", "layers"])
 @pytest.mark.parametrize("kind", WINDOWS)
-def test_a_window_that_the_network_cannot_take(kind: str, command: str, tmp_path: Path) -> None:
+def test_a_window_that_the_network_cannot_take_is_refused(
+    kind: str, command: str, tmp_path: Path
+) -> None:
     lab = unet_lab(tmp_path)
     lab.keys["inference"]["window"], message = WINDOWS[kind]
     place = f"{lab.write()}:{lab.line_of('window:' if kind != 'odd' else 'inference:')}: "
     refused(esegeta(command, lab.config), lab, place, message)
 
 
-def test_an_image_of_another_case_on_another_folder_is_no_obstacle(tmp_path: Path) -> None:
+def test_an_unused_image_in_the_folder_is_ignored(tmp_path: Path) -> None:
     lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0])
     save_image(tmp_path / "unused.nii.gz", noise((3, 3, 3)))
     assert lab.validate().exit_code == 0

@@ -201,7 +201,7 @@ def two_channels(folder: Path) -> Lab:
     return lab
 
 
-def test_a_baseline_may_have_one_file_a_channel(tmp_path: Path) -> None:
+def test_a_baseline_may_have_one_file_per_channel(tmp_path: Path) -> None:
     lab = two_channels(tmp_path)
     baseline = {"file": [save(lab, f"{c}_1.nii.gz") for c in "ab"]}
     lab.keys["methods"].append({"name": "integrated_gradients", "baseline": baseline})
@@ -269,7 +269,7 @@ class Evil:
 
 
 @pytest.mark.parametrize("writer", ["pickle", "torch", "nested"])
-def test_a_pickle_that_is_more_than_weights_is_not_run(writer: str, tmp_path: Path) -> None:
+def test_a_pickle_with_code_is_refused_and_not_run(writer: str, tmp_path: Path) -> None:
     lab = unet_lab(tmp_path)
     evil, path = Evil(tmp_path / "was_run"), tmp_path / "evil.pt"
     if writer == "pickle":
@@ -297,7 +297,7 @@ MODELS = {
 
 
 @pytest.mark.parametrize("fault", MODELS)
-def test_a_network_that_cannot_be_built(fault: str, tmp_path: Path) -> None:
+def test_a_network_that_cannot_be_built_is_refused(fault: str, tmp_path: Path) -> None:
     lab = unet_lab(tmp_path)
     change, fragments = MODELS[fault]
     model = {**lab.keys["model"], **change}

@@ -26,7 +26,7 @@ TEXTS = {
 
 
 @pytest.mark.parametrize("fault", TEXTS)
-def test_what_is_no_config_is_refused(fault: str, tmp_path: Path) -> None:
+def test_text_that_is_not_a_config_is_refused(fault: str, tmp_path: Path) -> None:
     text, message = TEXTS[fault]
     lab = Lab(tmp_path, {})
     content = text if isinstance(text, bytes) else text.encode()
@@ -39,7 +39,7 @@ def test_a_missing_config_is_named(tmp_path: Path) -> None:
     refused(esegeta("run", tmp_path / "no.yaml"), lab, f"{tmp_path / 'no.yaml'}: no such config")
 
 
-def test_all_complaints_come_at_once(tmp_path: Path) -> None:
+def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
     lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0])
     lab.keys.update(sed=1, labells={})
     refused(lab.run(), lab, "sed: unknown key", "labells: unknown key")

@@ -36,7 +36,7 @@ def test_a_run_whose_report_cannot_be_written_keeps_its_maps(tmp_path: Path) -> 
     assert mine.read_text() == "mine"
 
 
-def test_a_run_without_the_key_leaves_none(tmp_path: Path) -> None:
+def test_a_run_without_the_key_writes_no_report(tmp_path: Path) -> None:
     lab = pointwise_lab(tmp_path, [[0.0], [2.0]], [0.0, 0.0])
     assert lab.run("-q").exit_code == 0
     assert not (lab.root / "report").exists()
@@ -50,9 +50,7 @@ def test_a_finished_run_gets_a_report(tmp_path: Path, options: tuple[str, ...]) 
     assert (root / "report" / "volumes").is_dir() == (not options)
 
 
-def test_it_is_opened_where_that_is_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_open_opens_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
     monkeypatch.setattr("webbrowser.open", opened.append)
     root = FakeResults().write(tmp_path)

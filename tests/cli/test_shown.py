@@ -55,13 +55,13 @@ def code_lab(folder: Path, **block: Any) -> Lab:
     ],
     ids=lambda block: next(iter(block)),
 )
-def test_that_a_network_is_code_is_noted(tmp_path: Path, block: dict[str, Any]) -> None:
+def test_a_network_given_as_code_is_noted(tmp_path: Path, block: dict[str, Any]) -> None:
     lines = validated(code_lab(tmp_path, **block))
     assert any(line.startswith(IS_CODE) for line in lines)
 
 
 @pytest.mark.slow
-def test_networks_that_are_trained_without_a_case_are_counted(tmp_path: Path) -> None:
+def test_leave_one_out_networks_are_counted(tmp_path: Path) -> None:
     lab = with_influence(
         examples_lab(tmp_path, cases=3), leave_one_out={"seeds": [0, 4], "checkpoints": 2}
     )
@@ -87,7 +87,7 @@ def write_tcav(folder: Path, rows: Sequence[Sequence[str]]) -> None:
         csv.writer(stream).writerows([HEAD, *rows])
 
 
-def test_concepts_that_hold_come_first_and_those_refused_say_why(
+def test_significant_concepts_are_listed_first_and_refused_ones_with_a_reason(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = [
@@ -138,7 +138,7 @@ def test_a_large_table_of_layers_is_cut_short(
     )
 
 
-def test_nothing_is_said_of_a_proof_where_no_case_was_predicted(tmp_path: Path) -> None:
+def test_no_note_on_expected_segmentations_if_no_case_was_predicted(tmp_path: Path) -> None:
     lab = pointwise_lab(tmp_path, [[0.0], [3e38]], [0.0, 0.0])  # logits are infinite
     del lab.keys["targets"], lab.keys["methods"]
     result = lab.predict()

@@ -61,7 +61,7 @@ def told(root: Path) -> list[str]:
     return result.stdout.splitlines()
 
 
-def test_parts_tell_what_runs_where_and_what_failed(tmp_path: Path) -> None:
+def test_status_shows_running_and_failed_tasks_of_parts(tmp_path: Path) -> None:
     done, failure = ended("a / liver / saliency"), ended("b / liver / saliency", "too dark; use b")
     begun = {"begin": ["c / liver / saliency"], "at": 0.0}
     write_part(tmp_path, "part 1/2", done, failure, gpu="3", log="/logs/1.txt", seconds=60)
@@ -78,7 +78,7 @@ def test_parts_tell_what_runs_where_and_what_failed(tmp_path: Path) -> None:
     assert log == "  log: /logs/1.txt"
 
 
-def test_a_part_without_a_gpu_names_none(tmp_path: Path) -> None:
+def test_status_of_a_part_without_a_gpu_names_none(tmp_path: Path) -> None:
     write_part(tmp_path, "part 1/1", {"begin": ["a"], "at": 0.0})
     head, running = told(tmp_path)
     assert head == "run: 0 done, 1 running, 0 failed, an unknown number waiting"
@@ -89,7 +89,7 @@ def test_a_part_without_a_gpu_names_none(tmp_path: Path) -> None:
     ("waiting", "left"),
     [(119, "119 s"), (120, "2 min"), (7199, "120 min"), (9000, "2.5 h"), (None, "")],
 )
-def test_the_time_left_is_said_in_its_own_unit(
+def test_the_time_left_is_shown_in_a_suitable_unit(
     tmp_path: Path, waiting: int | None, left: str
 ) -> None:
     write_part(tmp_path, "part 1/1", ended("a"), seconds=1)  # one a second
@@ -125,7 +125,7 @@ def test_a_run_by_one_process_tells_no_place_of_its_failures(tmp_path: Path) -> 
     ]
 
 
-def test_json_holds_the_same(tmp_path: Path) -> None:
+def test_status_as_json_holds_the_same_facts(tmp_path: Path) -> None:
     write_part(tmp_path, "part 1/1", ended("a"), ended("b", "too dark"), seconds=2)
     keep_number(tmp_path, 5)
     (found,) = json.loads(esegeta("status", tmp_path, "--json").stdout)

@@ -47,7 +47,7 @@ def test_a_config_is_opened_with_its_first_case(
     assert "the first of 2" in done.stdout
 
 
-def test_another_case_and_folder_can_be_named(
+def test_case_and_output_folder_can_be_chosen(
     lab: Lab, opened: list[tuple[Session, dict[str, Any]]], tmp_path: Path
 ) -> None:
     done = esegeta("view", lab.write(), "--case", "b", "-o", tmp_path / "kept", "--open", "-q")
@@ -68,7 +68,7 @@ def test_a_model_and_an_image_need_no_config(
     assert np.allclose(session.scene.volume.data[0].numpy(), noise((9, 10, 11), seed=7))
 
 
-def test_what_is_guessed_of_a_model_is_said(
+def test_guesses_about_a_model_are_noted(
     tmp_path: Path, opened: list[tuple[Session, dict[str, Any]]]
 ) -> None:
     save_trace(unet(3), (1, 1, 8, 8, 8), tmp_path / "network.ts")
@@ -89,7 +89,7 @@ def test_what_is_guessed_of_a_model_is_said(
         (("tiny.yaml", "--port", "99999"), "--port"),
     ],
 )
-def test_what_cannot_be_opened_is_said(
+def test_invalid_arguments_of_view_are_refused(
     lab: Lab,
     opened: list[tuple[Session, dict[str, Any]]],
     arguments: tuple[str, ...],
@@ -113,7 +113,7 @@ def test_a_missing_extra_is_one_sentence(lab: Lab, monkeypatch: pytest.MonkeyPat
     assert len(done.stderr.splitlines()) == 1 and "uvicorn" in done.stderr
 
 
-def test_a_port_that_is_taken_is_said(lab: Lab) -> None:
+def test_a_port_in_use_is_reported(lab: Lab) -> None:
     pytest.importorskip("uvicorn", reason="the extra `view` is not installed")
     from esegeta.view.server import bound
 
@@ -126,7 +126,7 @@ def test_a_port_that_is_taken_is_said(lab: Lab) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_it_and_is_no_failure(lab: Lab) -> None:
+def test_ctrl_c_ends_view_with_exit_code_0(lab: Lab) -> None:
     pytest.importorskip("uvicorn", reason="the extra `view` is not installed")
     command = [sys.executable, "-c", "from esegeta.cli import main; main()", "view", lab.write()]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -25,7 +25,7 @@ def test_rho_is_undefined_for_a_constant_and_for_too_few(x: list[float], y: list
     assert math.isnan(spearman(np.array(x), np.array(y)))
 
 
-def test_only_tasks_that_both_have_count() -> None:
+def test_only_tasks_with_values_of_both_scores_count() -> None:
     rng = np.random.default_rng(1)
     one, other = rng.normal(size=(5, 4)), rng.normal(size=(5, 4))
     one[0, 0] = other[1, 1] = np.nan
@@ -40,7 +40,7 @@ def test_only_tasks_that_both_have_count() -> None:
     assert found.rho_within == pytest.approx(np.mean(rows))
 
 
-def test_pooled_and_within_can_contradict_each_other() -> None:
+def test_pooled_and_within_correlation_can_have_opposite_signs() -> None:
     """Both scores grow with the case, and order methods the other way round."""
     case = np.arange(6.0)[:, None] * 10
     method = np.arange(4.0)[None]
@@ -59,7 +59,9 @@ def test_pooled_and_within_can_contradict_each_other() -> None:
         ("none", "lower", -1),
     ],
 )
-def test_signs_are_turned_towards_what_is_better(one: str, other: str, turn: int) -> None:
+def test_the_sign_turns_if_scores_improve_in_opposite_directions(
+    one: str, other: str, turn: int
+) -> None:
     values = np.random.default_rng(2).normal(size=(4, 3))
     (found,) = correlate([table_of(values, one), table_of(values, other, name="t")])
     assert found.turn == turn

@@ -82,13 +82,13 @@ def test_friedman_is_scipys(tied: bool) -> None:
     assert statistic == pytest.approx(stats.friedmanchisquare(*values.T).statistic)
 
 
-def test_cases_that_all_agree_have_the_p_of_chi2() -> None:
+def test_unanimous_cases_have_the_p_of_chi2() -> None:
     statistic, p = friedman(np.tile([1.0, 2.0, 3.0], (6, 1)))
     assert statistic == pytest.approx(12)
     assert p == pytest.approx(stats.chi2.sf(12, 2))
 
 
-def test_all_tied_find_nothing() -> None:
+def test_ties_alone_show_no_difference() -> None:
     statistic, p = friedman(np.full((6, 3), 2.0))
     assert math.isnan(statistic)
     assert p == 1.0
@@ -102,7 +102,7 @@ def test_without_a_difference_one_clique_holds_all() -> None:
     assert found.cliques == ((0, 2),)
 
 
-def test_clear_differences_part_the_cliques() -> None:
+def test_clear_differences_leave_only_cliques_of_neighbours() -> None:
     rng = np.random.default_rng(2)
     values = np.repeat(np.arange(6.0)[None], 30, axis=0) + rng.normal(0, 0.1, (30, 6))
     found = find_difference(rank_competitors(table_of(values)))
@@ -125,12 +125,12 @@ def slow_cliques(ranks: list[float], difference: float) -> set[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_cliques_are_the_runs_that_no_other_holds(seed: int) -> None:
+def test_cliques_are_maximal(seed: int) -> None:
     ranks = sorted(np.random.default_rng(seed).uniform(1, 12, 12).tolist())
     assert set(longest_cliques(ranks, 2.5)) == slow_cliques(ranks, 2.5)
 
 
-def test_a_difference_just_reached_parts() -> None:
+def test_ranks_exactly_a_critical_difference_apart_share_no_clique() -> None:
     assert longest_cliques([1.0, 2.0, 3.0], 2.0) == ((0, 1), (1, 2))
     assert longest_cliques([1.0, 3.0], 2.0) == ()
 
@@ -138,7 +138,9 @@ def test_a_difference_just_reached_parts() -> None:
 @pytest.mark.parametrize(
     ("shape", "why"), [((6, 2), "2 ranked competitors"), ((5, 3), "5 cases"), ((6, 1), "one comp")]
 )
-def test_refusals(shape: tuple[int, int], why: str) -> None:
+def test_too_few_cases_or_methods_are_refused_with_a_reason(
+    shape: tuple[int, int], why: str
+) -> None:
     values = np.random.default_rng(0).normal(size=shape)
     found = find_difference(rank_competitors(table_of(values)))
     assert isinstance(found, str)

@@ -42,7 +42,9 @@ def test_a_family_of_many_scores_and_methods_is_spread_over_pages(
     assert page.panels[0].values["liver", "m3"] == column
 
 
-def test_a_diagram_is_the_ranking_in_order(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_critical_difference_diagram_holds_the_ranking(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     study = study_of(tmp_path_factory, 4, {"sensitivity_n": "higher", "halo": "none"}, 8)
     ((name, diagram),) = rank_diagrams(study)
     assert name == "critical_difference_sensitivity_n"

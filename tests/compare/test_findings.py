@@ -39,7 +39,7 @@ def test_a_warning_names_its_tasks_once(tmp_path: Path) -> None:
     ]
 
 
-def test_who_shares_too_few_targets_is_named(tmp_path: Path) -> None:
+def test_methods_with_too_few_shared_targets_are_named(tmp_path: Path) -> None:
     values: dict[Key, float] = {
         (f"c{case}", "t", method, "deletion"): case + place / 10
         for case in range(4)
@@ -63,7 +63,7 @@ def test_long_lists_are_cut_short_and_counted(count: int, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("cases", "could"), [(8, True), (6, False)])
-def test_it_is_said_where_no_test_could_have_found_anything(
+def test_a_sentence_says_if_no_test_could_be_significant(
     cases: int, could: bool, tmp_path: Path
 ) -> None:
     """Three tests: of 8 cases the least p after Holm is 3 / 128, of 6 it is 3 / 32."""

@@ -27,7 +27,7 @@ NAMES = {
         ("auc", ("deletion", "deletion_road", "curve")),
     ],
 )
-def test_the_score_behind_a_line(metric: str, owners: tuple[str, ...]) -> None:
+def test_the_score_of_a_metric_is_found(metric: str, owners: tuple[str, ...]) -> None:
     assert owners_of(metric, NAMES) == owners
 
 
@@ -43,7 +43,7 @@ def test_a_score_of_another_version_is_of_no_family() -> None:
     assert family_of("deletion_gap", NAMES) == "other"
 
 
-def test_a_figure_is_known_by_its_name_among_all_that_scores_declare() -> None:
+def test_a_figure_is_recognised_by_the_name_that_a_score_declares() -> None:
     kind = kind_of_metric("gini", {})
     assert kind is not None and kind.name == "gini"
     assert aspect_of("gini", {}) == SCORES["gini"].aspect()

@@ -76,7 +76,7 @@ def test_fewer_and_undefined_values_are_marked(tmp_path: Path) -> None:
     assert cell(found, "Faithfulness", "ig", "sensitivity_n ↓").text == "undefined"
 
 
-def test_families_count_once_however_many_scores_they_have(tmp_path: Path) -> None:
+def test_each_family_counts_once_for_any_number_of_scores(tmp_path: Path) -> None:
     """a is first on three scores of one family, b on the one of another."""
     wins = {"a": [1.0, 1.0], "b": [2.0, 2.0]}
     losses = {"a": [2.0, 2.0], "b": [1.0, 1.0]}
@@ -90,7 +90,7 @@ def test_families_count_once_however_many_scores_they_have(tmp_path: Path) -> No
     assert all(cells[3] == Cell("1.50", best=True) for cells in table.rows)
 
 
-def test_a_competitor_that_is_ranked_on_few_scores_says_so(tmp_path: Path) -> None:
+def test_a_column_shows_on_how_many_scores_a_competitor_is_ranked(tmp_path: Path) -> None:
     nan = math.nan
     full = {"a": [1.0, 1.0, 1.0], "b": [2.0, 2.0, 2.0], "ig": [3.0, 3.0, 3.0]}
     gaps = {**full, "ig": [3.0, nan, nan]}
@@ -104,7 +104,7 @@ def test_a_competitor_that_is_ranked_on_few_scores_says_so(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("better", ["lower", "higher"])
-def test_what_does_not_beat_the_random_map_has_a_dagger(better: str, tmp_path: Path) -> None:
+def test_methods_no_better_than_the_random_map_have_a_dagger(better: str, tmp_path: Path) -> None:
     """b beats it in two cases of five, and on average; in the median over cases it does not."""
     turn = 1 if better == "lower" else -1
     values = {"a": [1, 1, 9, 1, 1], "b": [-50, -50, 6, 6, 6], "random_map": [5, 5, 5, 5, 5]}
@@ -141,14 +141,14 @@ def test_daggers_are_for_faithfulness_alone_and_within_a_model(tmp_path: Path) -
     assert held_up_by_random(compare_runs([one, other, third])) == set()
 
 
-def test_without_a_random_map_nobody_is_marked(tmp_path: Path) -> None:
+def test_no_method_is_marked_without_a_random_map(tmp_path: Path) -> None:
     study = study_of(tmp_path, {"sensitivity_n": {"a": [9.0], "b": [1.0]}})
     assert held_up_by_random(study) == set()
     assert "†" not in "".join(table.note for table in leaderboard(study))
     assert "There is no null competitor" in nulls_sentence(study)
 
 
-def test_null_competitors_are_known_by_their_name_whatever_their_id(tmp_path: Path) -> None:
+def test_null_competitors_are_recognised_by_name_not_by_id(tmp_path: Path) -> None:
     methods = {"noise": {"name": "random_map"}, "random_map": {"name": "saliency"}}
     scores = {"sensitivity_n": {"noise": [1.0], "random_map": [2.0], "edge_map": [3.0]}}
     study = study_of(tmp_path, scores, methods=methods)
@@ -182,7 +182,7 @@ def test_one_competitor_has_values_and_no_ranks(tmp_path: Path) -> None:
     assert table.rows == ((Cell("a"), Cell("2 [1.5, 2.5]")),)
 
 
-def test_one_aspect_counts_once(tmp_path: Path) -> None:
+def test_each_aspect_counts_once(tmp_path: Path) -> None:
     """a leads on three figures of deletion, b on the two of infidelity that are ranked."""
     wins, losses = {"a": [1.0, 1.0], "b": [2.0, 2.0]}, {"a": [2.0, 2.0], "b": [1.0, 1.0]}
     scores = {
@@ -209,7 +209,7 @@ def test_two_settings_of_one_score_are_one_aspect(tmp_path: Path) -> None:
     assert [one.by_family for one in standings(study)] == [{"faithfulness": 1.5}] * 2
 
 
-def test_what_follows_the_maps_scale_is_shown_and_neither_ranked_nor_tested(
+def test_scores_that_depend_on_the_scale_of_a_map_are_neither_ranked_nor_tested(
     tmp_path: Path,
 ) -> None:
     """A map times 100 has 10,060 times the infidelity, and is the same map."""
@@ -228,7 +228,7 @@ def test_what_follows_the_maps_scale_is_shown_and_neither_ranked_nor_tested(
     assert sorted(relative.mean_ranks.values()) == [1.5, 1.5, 3.0]
 
 
-def test_one_case_says_so_without_bold_and_decimals(tmp_path: Path) -> None:
+def test_a_leaderboard_of_one_case_has_a_note_and_no_bold_values(tmp_path: Path) -> None:
     scores = {"sensitivity_n": {"a": [1.0], "b": [2.0]}, "road": {"a": [1.0], "b": [1.0]}}
     study = study_of(tmp_path, scores)
     ranks, values = leaderboard(study)

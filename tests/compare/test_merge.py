@@ -58,7 +58,7 @@ def test_cases_and_methods_of_one_model_merge(tmp_path: Path) -> None:
     assert study.merged.notes == ()
 
 
-def test_a_task_that_is_there_twice_counts_once(tmp_path: Path) -> None:
+def test_a_task_in_two_runs_counts_once(tmp_path: Path) -> None:
     values = {**VALUES, ("c1", "t", "ig", "infidelity"): math.nan}
     paths = [FakeRun(values).write(tmp_path / name) for name in "xy"]
     study = compare_runs([*paths, paths[0], tmp_path / "x" / ".." / "x"])
@@ -83,7 +83,7 @@ def test_a_value_and_nan_of_one_task_are_refused(tmp_path: Path) -> None:
         compare_runs(paths)
 
 
-def test_names_are_models(tmp_path: Path) -> None:
+def test_runs_of_different_names_are_different_models(tmp_path: Path) -> None:
     paths = [
         FakeRun(VALUES, name="unet", weights="a").write(tmp_path / "unet"),
         FakeRun(part(case="c1"), name="vnet", weights="b").write(tmp_path / "vnet"),
@@ -154,7 +154,7 @@ def test_scores_with_other_parameters_are_refused(name: str, tmp_path: Path) -> 
     assert all(str(path) in str(caught.value) for path in paths)
 
 
-def test_a_record_that_says_nothing_hides_no_disagreement(tmp_path: Path) -> None:
+def test_an_incomplete_record_does_not_hide_a_disagreement_of_others(tmp_path: Path) -> None:
     """The targets of the first run are not in its record; those of the others differ."""
     silent = FakeRun(part(case="c1", method="saliency"), config={"targets": []})
     one = FakeRun(part(case="c2"), targets={"t": {"of": "logit"}})
@@ -182,7 +182,7 @@ def test_scores_under_their_own_ids_lie_side_by_side(tmp_path: Path) -> None:
     assert {score.kind.family for score in study.scores} == {"faithfulness"}
 
 
-def test_a_score_that_left_no_value_is_not_compared(tmp_path: Path) -> None:
+def test_settings_of_a_score_without_values_are_not_compared(tmp_path: Path) -> None:
     unused = {"scores": {"infidelity": {}, "new": {"steps": 1}}}
     other = {"scores": {"infidelity": {}, "new": {"steps": 2}}}
     assert len(compare_runs(two(tmp_path, unused, other)).folders) == 2
@@ -241,7 +241,7 @@ def test_models_on_other_images_are_pointed_out(tmp_path: Path) -> None:
     assert "paired on different images" in note
 
 
-def test_components_are_of_their_targets_definition(tmp_path: Path) -> None:
+def test_components_belong_to_the_definition_of_their_target(tmp_path: Path) -> None:
     values = {("c1", "t#1", "saliency", "infidelity"): 1.0, ("c1", "t#2", "ig", "infidelity"): 2.0}
     run = FakeRun(values)
     run.config = {"targets": [{"name": "t", "component": "each"}]}
@@ -311,7 +311,7 @@ def test_unfinished_runs_are_used_and_pointed_out(state: str, text: str, tmp_pat
     assert "its 4 available values are used" in note
 
 
-def test_a_run_that_was_stopped_before_its_first_task_has_nothing_to_give(tmp_path: Path) -> None:
+def test_a_run_stopped_before_its_first_task_adds_no_values(tmp_path: Path) -> None:
     full = FakeRun(VALUES).write(tmp_path / "x")
     empty = FakeRun({}, scores={"infidelity": {}}, state="running").write(tmp_path / "y")
     (empty / "scores.csv").unlink()

@@ -13,7 +13,7 @@ from tests.compare.tables import competitors_of, table_of
 A, B = competitors_of(2)
 
 
-def test_pairs_are_methods_of_a_model_and_models_of_a_method() -> None:
+def test_pairs_share_a_model_or_a_method() -> None:
     x, y, z = (Competitor("one", name) for name in "xyz")
     u, v = Competitor("two", "x"), Competitor("two", "w")
     assert list(competitor_pairs([x, y, z, u, v])) == [(x, y), (x, z), (y, z), (u, v), (x, u)]
@@ -32,7 +32,7 @@ def test_the_test_is_scipys_over_cases(better: str) -> None:
     )
 
 
-def test_turned_around_the_effect_changes_its_sign_and_p_stays() -> None:
+def test_swapping_a_pair_negates_the_effect_and_keeps_p() -> None:
     table = table_of(np.random.default_rng(3).normal(size=(8, 2)))
     one, other = compare_pair(table, A, B).outcome, compare_pair(table, B, A).outcome
     assert one is not None

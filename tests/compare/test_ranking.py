@@ -34,7 +34,7 @@ def test_ties_share_their_ranks() -> None:
     assert ranking.ranks.tolist() == [[3.0, 1.0, 3.0, 3.0]]
 
 
-def test_a_gap_costs_the_task_not_the_case() -> None:
+def test_an_undefined_value_drops_its_task_not_its_case() -> None:
     """Target 1 of case 0 is undefined for b: nobody's value of it counts there."""
     values = np.array([[3.0, 2.0], [-9.0, np.nan], [1.0, 2.0], [1.0, 2.0]])
     ranking = rank_competitors(table_of(values, num_targets=2))
@@ -42,7 +42,7 @@ def test_a_gap_costs_the_task_not_the_case() -> None:
     assert ranking.values.tolist() == [[3.0, 2.0], [1.0, 2.0]]
 
 
-def test_who_has_too_many_gaps_is_left_out() -> None:
+def test_a_method_with_too_many_undefined_values_is_left_out() -> None:
     values = np.arange(12.0).reshape(4, 3)
     values[1:, 1] = np.nan
     ranking = rank_competitors(table_of(values))
@@ -51,7 +51,7 @@ def test_who_has_too_many_gaps_is_left_out() -> None:
     assert ranking.ranks.shape == (4, 2)
 
 
-def test_up_to_half_of_the_cases_may_be_lost() -> None:
+def test_up_to_half_of_the_cases_may_be_undefined() -> None:
     values = np.arange(12.0).reshape(4, 3)
     values[2:, 1] = np.nan
     ranking = rank_competitors(table_of(values))
@@ -78,7 +78,7 @@ def test_models_on_different_cases_are_not_ranked_together() -> None:
         (np.full((2, 2), np.nan), "lower", "no case"),
     ],
 )
-def test_refusals(values: np.ndarray, better: str, why: str) -> None:
+def test_rankings_are_refused_with_a_reason(values: np.ndarray, better: str, why: str) -> None:
     ranking = rank_competitors(table_of(values, better))
     assert why in ranking.refusal
     assert ranking.competitors == ()

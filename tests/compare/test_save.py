@@ -88,7 +88,7 @@ def test_all_files_are_there_and_are_listed(saved: Path) -> None:
 
 
 @pytest.mark.slow
-def test_scores_are_the_runs_with_the_model_in_front(saved: Path) -> None:
+def test_the_table_of_scores_equals_that_of_the_run_with_its_model(saved: Path) -> None:
     rows = rows_of(saved / "scores.csv")
     assert list(rows[0]) == ["model", "case", "target", "method", "score", "value", "better"]
     before = rows_of(saved.parent / "liver" / "scores.csv")
@@ -98,7 +98,7 @@ def test_scores_are_the_runs_with_the_model_in_front(saved: Path) -> None:
 
 
 @pytest.mark.slow
-def test_summary(saved: Path) -> None:
+def test_the_summary_equals_a_recomputation(saved: Path) -> None:
     rows = rows_of(saved / "summary.csv")
     expected = "model method score n n_nan median q1 q3 mean_rank better n_cases"
     assert list(rows[0]) == expected.split()
@@ -132,7 +132,7 @@ def test_ranks_add_up(saved: Path) -> None:
             assert [float(own[method]["rank"]) for method in METHODS] == expected.tolist()
 
 
-def test_tests(saved: Path) -> None:
+def test_the_table_of_tests_equals_a_recomputation(saved: Path) -> None:
     rows = rows_of(saved / "tests.csv")
     assert len(rows) == 3 * 6
     values = {
@@ -160,7 +160,7 @@ def test_tests(saved: Path) -> None:
         assert row["refusal"] == ""
 
 
-def test_correlations(saved: Path) -> None:
+def test_the_table_of_correlations_equals_a_recomputation(saved: Path) -> None:
     rows = rows_of(saved / "correlations.csv")
     assert len(rows) == 6
     table: dict[str, dict[tuple[str, ...], float]] = {}
@@ -179,7 +179,7 @@ def test_correlations(saved: Path) -> None:
     assert same["auroc", "halo_mm"] == "none"
 
 
-def test_the_report_names_what_is_missing_and_why(saved: Path) -> None:
+def test_the_report_lists_degenerate_maps_and_undefined_values(saved: Path) -> None:
     text = (saved / "report.md").read_text(encoding="utf-8")
     for fragment in (
         "1 model, 4 methods, 7 cases, 2 targets, 4 scores, 224 values",
@@ -193,7 +193,7 @@ def test_the_report_names_what_is_missing_and_why(saved: Path) -> None:
         assert fragment in text
 
 
-def test_the_record_counts(saved: Path) -> None:
+def test_the_record_holds_counts(saved: Path) -> None:
     record = json.loads((saved / "compare.json").read_text())
     assert record["counts"] == {
         "models": 1,
@@ -217,14 +217,14 @@ def small(folder: Path, **more: object) -> Study:
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_what_a_killed_comparison_left_is_removed(tmp_path: Path) -> None:
+def test_files_of_a_killed_comparison_are_removed(tmp_path: Path) -> None:
     left = dead_temporary(tmp_path / "out")
     save_study(small(tmp_path / "run"), tmp_path / "out")
     assert not left.exists()
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_too_few_cases_are_said_to_be_too_few(tmp_path: Path) -> None:
+def test_too_few_cases_for_tests_are_noted(tmp_path: Path) -> None:
     save_study(small(tmp_path / "run"), tmp_path / "out")
     text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert "No tests: 1 paired case at most, and with fewer than 6" in text
@@ -260,7 +260,7 @@ def test_an_earlier_study_is_replaced_and_other_files_stay(tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_files_that_a_record_lists_elsewhere_are_left_alone(tmp_path: Path) -> None:
+def test_files_listed_outside_of_the_folder_are_left_alone(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (tmp_path / "precious.txt").write_text("precious")
@@ -293,7 +293,7 @@ def test_files_that_no_comparison_wrote_are_not_overwritten(tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_names_that_files_cannot_have(tmp_path: Path) -> None:
+def test_names_are_made_safe_for_files_and_stay_unique(tmp_path: Path) -> None:
     values = {
         (f"c{c}", "t", m, score): float(c + p)
         for c in range(6)

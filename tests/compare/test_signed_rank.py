@@ -48,14 +48,14 @@ def test_many_pairs_are_as_scipys_normal_approximation(rounded: bool) -> None:
     assert signed_rank(differences).p == pytest.approx(expected.pvalue, rel=1e-10)
 
 
-def test_the_two_ways_to_p_meet() -> None:
+def test_exact_and_approximate_p_agree() -> None:
     differences = drawn(50, 7, rounded=True) - 0.1
     one, other = signed_rank(differences).p, signed_rank(np.append(differences, 0.0)).p
     assert one == pytest.approx(other, abs=0.01)
 
 
 @pytest.mark.parametrize("num", [6, 60])
-def test_equal_pairs_say_nothing(num: int) -> None:
+def test_equal_pairs_have_p_one(num: int) -> None:
     found = signed_rank(np.zeros(num))
     assert (found.num_zero, found.p, found.effect) == (num, 1.0, 0.0)
 
@@ -68,7 +68,7 @@ def test_one_sign_has_the_least_p_and_the_full_effect() -> None:
     assert (mirrored.p, mirrored.effect) == (2 / 64, -1.0)
 
 
-def test_zeros_keep_their_ranks_and_are_in_neither_sum() -> None:
+def test_zeros_are_ranked_and_count_in_neither_sum() -> None:
     """Ranks 1.5 and 1.5 go to the zeros: of 3, 4, 5 the 4 is negative."""
     found = signed_rank(np.array([0.0, 1.0, -2.0, 3.0, 0.0]))
     assert (found.num_zero, found.positive, found.negative) == (2, 8.0, 4.0)
@@ -96,7 +96,7 @@ def slow_holm(p_values: list[float]) -> list[float]:
 
 
 @pytest.mark.parametrize("num", [1, 2, 7, 40])
-def test_holm_is_the_slow_one(num: int) -> None:
+def test_holm_equals_a_slow_rewrite(num: int) -> None:
     p_values = np.random.default_rng(num).uniform(0, 0.2, num)
     p_values[num // 2 :] = np.round(p_values[num // 2 :], 2)  # ties
     assert holm(p_values).tolist() == pytest.approx(slow_holm(p_values.tolist()))
@@ -109,6 +109,6 @@ def test_holm_of_known_values() -> None:
 
 
 @pytest.mark.parametrize("num_tests", [1, 3, 28, 780])
-def test_how_many_pairs_a_family_needs(num_tests: int) -> None:
+def test_the_number_of_pairs_that_a_family_needs(num_tests: int) -> None:
     needed = fewest_pairs(num_tests, 0.05)
     assert least_corrected_p(needed, num_tests) < 0.05 <= least_corrected_p(needed - 1, num_tests)

@@ -20,7 +20,7 @@ from tests.concepts.planted import examples
 
 
 @pytest.mark.parametrize("classifier", ["logistic", "svm"])
-def test_the_vector_is_the_unit_that_tells(classifier: str) -> None:
+def test_the_vector_is_the_unit_that_separates(classifier: str) -> None:
     """Mirrored pairs differ in unit 2 alone, so that all other weights cancel exactly."""
     generator = np.random.default_rng(0)
     half = generator.normal(size=(20, 4))
@@ -35,7 +35,7 @@ def test_the_vector_is_the_unit_that_tells(classifier: str) -> None:
     assert cav.offset == pytest.approx(0, abs=1e-2)
 
 
-def test_the_vector_has_units_of_activations() -> None:
+def test_the_vector_scales_with_the_units_of_activations() -> None:
     """A unit measured in other units has its weight in them: the plane stays where it is."""
     one = examples(1, units=3, shift={0: 2.0})
     scale = np.array([100.0, 1.0, 0.01])
@@ -47,7 +47,7 @@ def test_the_vector_has_units_of_activations() -> None:
     assert np.array_equal(signs, (one.positives * scale) @ other.vector > other.offset)
 
 
-def test_dead_units_have_no_weight_and_constant_ones_that_tell_have() -> None:
+def test_only_units_that_separate_have_weight() -> None:
     one = examples(2, units=3, shift={0: 1.0})
     positives, others = one.positives.copy(), one.counters[:, 0].copy()
     positives[:, 1] = others[:, 1] = 7.0
@@ -59,7 +59,7 @@ def test_dead_units_have_no_weight_and_constant_ones_that_tell_have() -> None:
     assert (silent.vector == 0).all() and silent.separation == 0
 
 
-def test_accuracy_is_of_cases_that_were_not_fitted_on() -> None:
+def test_accuracy_is_measured_on_held_out_cases() -> None:
     """An independent rewrite with scikit-learn's own folds."""
     from sklearn.metrics import balanced_accuracy_score
 
@@ -76,7 +76,7 @@ def test_accuracy_is_of_cases_that_were_not_fitted_on() -> None:
     assert sum(fold.astype(int) for fold in folds_of(one.cases)).tolist() == [1] * len(one)
 
 
-def test_what_is_learned_of_one_case_does_not_generalise() -> None:
+def test_marks_of_single_cases_do_not_generalise() -> None:
     """Each case has a mark of its own: perfect within cases, worthless in others."""
     one = examples(4, units=6, cases=6)
     positives = one.positives + 8 * np.eye(6)[one.cases] * np.where(one.cases % 2, 1, -1)[:, None]
@@ -104,7 +104,7 @@ def test_mean_cosine_is_that_of_all_pairs() -> None:
     assert np.isnan(mean_cosine(vectors[:1]))
 
 
-def test_random_concepts_are_counter_pieces_against_other_ones() -> None:
+def test_random_concepts_compare_counter_pieces_with_each_other() -> None:
     """What the concept's own pieces are plays no part, and no piece stands against itself."""
     one = examples(7)
     other = Examples(one.positives + 100, one.counters, one.cases)

@@ -47,7 +47,7 @@ def test_parts_of_noise_are_not_stable() -> None:
     assert discover(values, "nmf", count=5, seed=0).stability < 0.7
 
 
-def test_signs_are_told_apart() -> None:
+def test_positive_and_negative_activations_are_separate_groups() -> None:
     """Activations of one unit that are as far below zero as above are two concepts, not one."""
     values = np.zeros((40, 3))
     values[:20, 0], values[20:, 0] = 2.0, -2.0
@@ -60,7 +60,7 @@ def test_signs_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize(("apart", "stable"), [(8.0, True), (0.0, False)])
-def test_kmeans_tells_how_stable_groups_are(apart: float, stable: bool) -> None:
+def test_the_stability_of_kmeans_groups_is_reported(apart: float, stable: bool) -> None:
     generator = np.random.default_rng(1)
     values = generator.normal(size=(60, 4))
     values[:, 0] += apart * (np.arange(60) % 3)
@@ -73,7 +73,7 @@ def test_kmeans_tells_how_stable_groups_are(apart: float, stable: bool) -> None:
             np.testing.assert_allclose(found.centres[number], own.mean(axis=0))
 
 
-def test_there_are_no_more_groups_than_there_is_to_tell_apart() -> None:
+def test_there_are_at_most_as_many_groups_as_distinct_values() -> None:
     found = discover(np.repeat(np.eye(2), 5, axis=0), "kmeans", count=6, seed=0)
     assert len(found.centres) == 2
 

@@ -11,7 +11,7 @@ from scipy import stats
 from esegeta.concepts import contrast
 
 
-def test_the_p_is_that_of_all_permutations() -> None:
+def test_p_approximates_that_of_all_permutations() -> None:
     values = np.array([3.0, 2.5, 0.1, -0.2, 0.4, 0.0])
     is_false = np.array([True, True, False, False, False, False])
     randoms = np.random.default_rng(0).normal(size=(7, 6))
@@ -30,6 +30,6 @@ def test_the_p_is_that_of_all_permutations() -> None:
     assert found.p_larger == max(found.p, found.p_random)
 
 
-def test_components_that_are_alike_are_not_told_apart() -> None:
+def test_equal_components_have_p_one() -> None:
     same = contrast(np.ones(8), np.arange(8) < 4, np.ones((3, 8)), permutations=99, seed=0)
     assert (same.difference, same.p, same.p_random) == (0.0, 1.0, 1.0)

@@ -35,7 +35,7 @@ def drawn(
     )
 
 
-def test_a_ball_holds_what_is_near(ndim: int) -> None:
+def test_a_ball_holds_the_voxels_within_its_radius(ndim: int) -> None:
     found = {tuple(step) for step in ball(3.1, SPACING[ndim]).tolist()}
     wanted = {
         step
@@ -46,7 +46,7 @@ def test_a_ball_holds_what_is_near(ndim: int) -> None:
     assert ball(0.0, SPACING[ndim]).tolist() == [[0] * ndim]
 
 
-def test_pieces_are_of_the_concept_and_counter_pieces_are_not(ndim: int) -> None:
+def test_pieces_lie_within_the_concept_and_counter_pieces_outside(ndim: int) -> None:
     mask = torch.zeros(SHAPE[ndim], dtype=torch.bool)
     mask[2:7, 3:8] = True
     found = drawn(mask, everywhere(ndim))
@@ -79,7 +79,7 @@ def test_counter_pieces_have_the_shape_of_their_piece() -> None:
     assert (found.counters.sizes == found.positives.sizes.repeat_interleave(4)).any()
 
 
-def test_counter_pieces_are_in_the_same_organ_as_deep(ndim: int) -> None:
+def test_counter_pieces_match_organ_and_depth(ndim: int) -> None:
     organs = torch.zeros(SHAPE[ndim], dtype=torch.long)
     organs[:6] = 1
     mask = torch.zeros(SHAPE[ndim], dtype=torch.bool)
@@ -94,7 +94,7 @@ def test_counter_pieces_are_in_the_same_organ_as_deep(ndim: int) -> None:
         assert ((depth_mm[others] - depth_mm[centre]).abs() <= 3.0).all()
 
 
-def test_an_organ_that_is_the_concept_is_matched_for_depth_alone(ndim: int) -> None:
+def test_a_concept_equal_to_its_organ_is_matched_for_depth_alone(ndim: int) -> None:
     organs = torch.zeros(SHAPE[ndim], dtype=torch.long)
     organs[3:6, 3:6] = 4
     places = everywhere(ndim, organs)
@@ -136,7 +136,7 @@ def test_depth_is_the_distance_to_the_bodys_surface(ndim: int, whole: bool) -> N
         assert int(places.depth[voxel]) == math.floor(distance)
 
 
-def test_pieces_that_reach_inwards_have_counter_pieces_that_do_so_too() -> None:
+def test_counter_pieces_match_the_mean_depth_of_their_piece() -> None:
     """The mean depth of counter-pieces is their piece's, though their centres only come near."""
     mask = torch.zeros(40, 40, dtype=torch.bool)
     mask[8:18, 9:19] = True
@@ -151,7 +151,7 @@ def test_pieces_that_reach_inwards_have_counter_pieces_that_do_so_too() -> None:
     assert abs(float(others.mean() - own.mean())) < 0.3
 
 
-def test_places_where_a_piece_finds_no_room_count_as_none() -> None:
+def test_places_too_small_for_a_piece_are_not_used() -> None:
     """The rest of the organ are two holes in the concept: a voxel fits there, a piece does not."""
     organs = torch.zeros(24, 24, dtype=torch.long)
     organs[8:15, 8:15] = 1

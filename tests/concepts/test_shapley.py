@@ -38,7 +38,7 @@ def test_exact_values_are_the_mean_over_all_orders() -> None:
     assert found.sum() == pytest.approx(worth((0, 1, 2, 3)) - worth(()))
 
 
-def test_a_pair_of_gloves() -> None:
+def test_shapley_values_of_the_glove_game() -> None:
     """Player 0 holds a left glove, 1 and 2 a right one each: 2/3, 1/6, 1/6."""
 
     def worth(chosen) -> float:
@@ -47,7 +47,7 @@ def test_a_pair_of_gloves() -> None:
     np.testing.assert_allclose(shapley_values(worth, 3, samples=0, seed=0), [2 / 3, 1 / 6, 1 / 6])
 
 
-def test_beyond_twelve_the_sum_is_exact_and_an_additive_game_too() -> None:
+def test_sampled_values_have_an_exact_sum_and_are_exact_for_additive_games() -> None:
     parts = np.arange(13.0)
     found = shapley_values(lambda chosen: parts[list(chosen)].sum(), 13, samples=3, seed=1)
     np.testing.assert_allclose(found, parts)
@@ -68,7 +68,7 @@ def planted(seed: int = 0, units: int = 6) -> Positions:
     )
 
 
-def test_concepts_that_make_the_label_are_complete_and_others_are_not() -> None:
+def test_only_concepts_that_determine_the_label_are_complete() -> None:
     own, axes = planted(), np.eye(6)
     whole = completeness(own, axes[[0, 1]], randoms=4, samples=0, seed=0)
     assert whole.dice > 0.95 and whole.share == pytest.approx(1, abs=0.05)
@@ -81,13 +81,13 @@ def test_concepts_that_make_the_label_are_complete_and_others_are_not() -> None:
     assert mixed.shapley[0] > 5 * abs(mixed.shapley[1])
 
 
-def test_a_head_that_sees_nothing_calls_everything_the_label() -> None:
+def test_a_head_without_concepts_predicts_the_label_everywhere() -> None:
     own = planted()
     inside, total = own.weights[own.is_label].sum(), own.weights.sum()
     assert held_out_dice(own, np.zeros((0, 6))) == pytest.approx(2 * inside / (inside + total))
 
 
-def test_dice_counts_the_voxels_that_positions_stand_for() -> None:
+def test_dice_is_weighted_by_the_voxels_of_positions() -> None:
     """A position of weight 3 is as three of weight 1."""
     own = planted()
     counts = np.arange(240) % 3 + 1
@@ -101,7 +101,7 @@ def test_dice_counts_the_voxels_that_positions_stand_for() -> None:
 
 
 @pytest.mark.parametrize(("of_the_other", "dice"), [(True, 1.0), (False, 0.0)])
-def test_a_head_that_saw_only_one_answer_gives_it_everywhere(
+def test_a_head_trained_on_one_class_predicts_it_everywhere(
     of_the_other: bool, dice: float
 ) -> None:
     """One case is all label, the other all of it or none: each is called what the other is."""

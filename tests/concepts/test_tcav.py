@@ -43,7 +43,7 @@ def test_a_unit_that_drives_the_label_has_tcav_one() -> None:
     assert found.size == pytest.approx(16, rel=0.2)
 
 
-def test_a_unit_that_drives_it_down_has_tcav_zero() -> None:
+def test_a_unit_that_lowers_the_label_has_tcav_zero() -> None:
     _, found = scored_of(0, [-one for one in DRIVER], {0: 4.0}, draws=6)
     assert found.share == 0.0 and found.high < 0
     assert found.p < 1e-4
@@ -63,7 +63,7 @@ def test_a_unit_that_drives_nothing_is_not_significant() -> None:
     [({}, 0.0, 60), ({0: 3.0}, 0.0, 200), ({0: 20.0}, 0.0, 200), ({0: 8.0}, 1.5, 200)],
     ids=["no concept", "idle", "idle and far apart", "idle, a region in each case"],
 )
-def test_under_the_null_the_level_is_kept(
+def test_the_significance_level_is_kept_under_the_null(
     shift: dict[int, float], region: float, runs: int
 ) -> None:
     """Simulated runs: significant at most as often as the level says, to its own chance.
@@ -151,7 +151,7 @@ def test_a_case_counts_once_however_many_pieces_it_has() -> None:
     assert (still.p_above(1.0), still.p_above(0.0)) == (0.0, 1.0)
 
 
-def test_regions_that_differ_between_cases_are_no_finding() -> None:
+def test_differences_of_regions_between_cases_are_not_significant() -> None:
     """Pieces of a case are alike: against pieces drawn one by one the size stands out, in vain."""
     own = examples(11, units=4, shift={0: 8.0}, region=3.0, pieces=8)
     fit = generalise(own, "logistic", draws=4, permutations=19, seed=0)
@@ -162,7 +162,7 @@ def test_regions_that_differ_between_cases_are_no_finding() -> None:
     assert found.p_cases > 0.05 and found.p_larger == found.p_cases
 
 
-def test_nothing_moves_a_target_that_has_no_slope() -> None:
+def test_a_target_without_slope_has_size_zero_and_p_one() -> None:
     cavs = [Cav(np.array([1.0, 0.0]), 0.0, np.array([1.0, 0.0]))] * 3
     steps = ByCase(np.ones((3, 2)), np.array([1, 2, 3]))
     nothing = Slopes(np.zeros((4, 2)), np.arange(4))

@@ -11,7 +11,7 @@ from esegeta.config.asked import cases_of, target_of
 from esegeta.errors import TargetError
 
 
-def test_a_folder_of_cases_is_named_as_nnunet_names_channels(tmp_path: Path) -> None:
+def test_nnunet_channel_files_are_grouped_into_cases(tmp_path: Path) -> None:
     folder = tmp_path / "scans"
     folder.mkdir()
     for name in ("p1_0000", "p1_0001", "p2_0000", "p2_0001"):
@@ -39,7 +39,7 @@ OVER = {
 
 
 @pytest.mark.parametrize("text", OVER)
-def test_regions_are_written_in_one_word(text: str) -> None:
+def test_every_word_for_a_region_gives_its_keys(text: str) -> None:
     keys = target_of(1, text)
     assert keys | OVER[text] == keys
     assert TargetKeys.model_validate(keys).over == keys["over"]
@@ -75,7 +75,7 @@ def test_a_list_of_cases_is_kept_as_a_list(name: str, tmp_path: Path) -> None:
         (["scans/p_0000.nii", "scans/plain.nii"], "scans"),
     ],
 )
-def test_a_folder_that_is_listed_as_any_other_stays_a_folder(
+def test_a_folder_without_complete_nnunet_names_stays_a_folder(
     images: list[str], folder: str, tmp_path: Path
 ) -> None:
     """Names that nnU-Net itself gives, and names of which one has no number."""

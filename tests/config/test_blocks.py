@@ -172,7 +172,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
 
 
 @pytest.mark.parametrize("fault", REFUSED)
-def test_a_fault_is_told_at_its_place(fault: str, tmp_path: Path) -> None:
+def test_a_fault_is_reported_with_its_line(fault: str, tmp_path: Path) -> None:
     keys, place, said = REFUSED[fault]
     with pytest.raises(ConfigError, match=rf"^\S+x\.yaml:\d+: (\S+\.)?{place}: .*{said}"):
         keys_of(tmp_path, **keys)
@@ -206,7 +206,9 @@ def test_a_word_stands_for_a_block(tmp_path: Path) -> None:
     "decision",
     [{"threshold": 0.4}, {"region_order": ["whole"]}, {"postprocessing": {"fill_holes": True}}],
 )
-def test_of_bad_labels_nothing_else_is_said(decision: dict[str, Any], tmp_path: Path) -> None:
+def test_invalid_labels_are_the_only_fault_reported(
+    decision: dict[str, Any], tmp_path: Path
+) -> None:
     """What is decided about them cannot be told to fit or not."""
     with pytest.raises(ConfigError) as caught:
         keys_of(tmp_path, labels={"whole": "one"}, activation="sigmoid", **decision)

@@ -34,7 +34,7 @@ Transform = tuple[str, dict[str, Any]]
         ("SlidingWindowInferer", {"roi_size": 8, "cval": -1.0}, "^cval: -1.0$"),
     ],
 )
-def test_windows_without_a_counterpart_say_why(
+def test_inferers_without_a_counterpart_have_a_reason(
     target: str, args: dict[str, Any], said: str
 ) -> None:
     name = target.rpartition(".")[2]
@@ -79,7 +79,7 @@ TAKEN: dict[str, tuple[list[Transform], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", TAKEN)
-def test_what_decides_is_taken(name: str) -> None:
+def test_postprocessing_is_mapped_to_keys(name: str) -> None:
     chain, keys = TAKEN[name]
     decisions = decided(*chain)
     assert (decisions.keys, decisions.unmapped) == (keys, [])
@@ -112,12 +112,12 @@ UNMAPPED: dict[str, tuple[list[Transform], str]] = {
 
 
 @pytest.mark.parametrize("name", UNMAPPED)
-def test_decisions_without_a_counterpart_say_why(name: str) -> None:
+def test_postprocessing_without_a_counterpart_has_a_reason(name: str) -> None:
     chain, said = UNMAPPED[name]
     assert decided(*chain).unmapped == [said]
 
 
-def test_names_are_those_of_the_first_tensor_that_has_any() -> None:
+def test_names_are_taken_from_the_first_tensor_with_names() -> None:
     named = {"channel_def": {"1": "b/c", "0": "a"}}
     for blocks, names in (({"aux": {}, "pred": named}, ["a", "b_c"]), ({"aux": {}}, [])):
         metadata = {"network_data_format": {"inputs": blocks, "outputs": blocks}}

@@ -68,7 +68,7 @@ SAME: dict[str, Transform] = {
 
 
 @pytest.mark.parametrize("name", SAME)
-def test_values_are_those_of_monai(name: str) -> None:
+def test_mapped_intensity_steps_equal_monai(name: str) -> None:
     image = torch.from_numpy(3 * noise((2, 6, 5, 4)))
     kind, args = SAME[name]
     wanted = getattr(monai.transforms, kind)(**args)(image.clone())  # which it may change
@@ -79,7 +79,7 @@ def test_values_are_those_of_monai(name: str) -> None:
     np.testing.assert_allclose(found.numpy(), np.asarray(wanted), rtol=1e-5, atol=1e-5)
 
 
-def test_numbers_of_each_channel_go_to_the_channels_that_are_read() -> None:
+def test_per_channel_numbers_follow_the_order_of_the_channels_read() -> None:
     args = {"subtrahend": [1.0, 2.0], "divisor": [2.0, 4.0], "channel_wise": True}
     steps = taken(("NormalizeIntensity", args), num_channels=3, channels=[2, 0])
     rules = [(rule["channels"], rule["rescale"]["offset"]) for rule in steps.keys["intensity"]]
@@ -184,7 +184,7 @@ UNMAPPED: dict[str, tuple[list[Transform], str]] = {
 
 
 @pytest.mark.parametrize("name", UNMAPPED)
-def test_what_has_no_counterpart_says_why(name: str) -> None:
+def test_transforms_without_a_counterpart_have_a_reason(name: str) -> None:
     chain, said = UNMAPPED[name]
     assert taken(*chain).unmapped == [said]
 
@@ -197,7 +197,7 @@ def test_statistics_of_all_channels_together_are_refused(kind: str) -> None:
     assert taken((kind, {}), num_channels=2, channels=[1]).unmapped == []
 
 
-def test_the_space_of_one_channel_alone_is_not_changed() -> None:
+def test_resampling_only_some_channels_is_refused() -> None:
     steps = taken(("Spacing", {"pixdim": 2.0}), num_channels=2, channels=[1])
     assert steps.unmapped == ["Spacingd (changes the space of only some channels)"]
 

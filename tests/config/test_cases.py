@@ -15,7 +15,7 @@ from tests.volume.dicom_files import itk_volume, voxels, write_frames, write_ser
 
 
 @pytest.mark.parametrize("cases", ["set", "set/*"])
-def test_every_format_is_a_case(cases: str, tmp_path: Path) -> None:
+def test_a_file_of_any_format_is_a_case(cases: str, tmp_path: Path) -> None:
     names = ["a.nrrd", "b.mha", "c.mhd", "d.nhdr", "e.npz", "f.nii", "g.hdr", "h.tif"]
     touch(tmp_path / "set", [*names, "c.raw", "d.raw.gz", "g.img", "notes.txt", ".x.nrrd"])
     found = listed(tmp_path, cases=cases)
@@ -38,7 +38,7 @@ def test_a_folder_of_slices_is_one_case(cases: Any, tmp_path: Path) -> None:
     assert shown(listed(tmp_path, cases=cases), tmp_path) == {"scan": (["scan"], None)}
 
 
-def test_files_of_several_frames_are_a_case_each(tmp_path: Path) -> None:
+def test_every_multi_frame_file_is_a_case(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     for name in ("p1.dcm", "p2.dcm"):
         image = itk_volume((voxels() % 250).astype(np.uint8))
@@ -49,7 +49,7 @@ def test_files_of_several_frames_are_a_case_each(tmp_path: Path) -> None:
     assert shown(listed(tmp_path, cases="set"), tmp_path) == {"set": (["set"], None)}
 
 
-def test_series_of_all_cases_and_of_one(tmp_path: Path) -> None:
+def test_series_may_be_chosen_for_all_cases_or_one(tmp_path: Path) -> None:
     write_series(tmp_path / "scan", itk_volume(voxels()))
     entries = [
         {"name": "a", "image": "scan"},
@@ -75,7 +75,9 @@ BRATS = ["t1", "t1ce", "t2", "flair"]
 
 @pytest.mark.parametrize("between", ["_", "-", "."])
 @pytest.mark.parametrize("cases", ["set", "set/*", ["set/p1", "set/p2"]])
-def test_one_file_a_sequence(cases: Any, between: str, tmp_path: Path) -> None:
+def test_files_of_sequences_are_channels_of_their_case(
+    cases: Any, between: str, tmp_path: Path
+) -> None:
     for name in ("p1", "p2"):
         files = [f"{name}{between}{word}.nii.gz" for word in (*BRATS, "seg")]
         touch(tmp_path / "set" / name, files)
@@ -89,7 +91,7 @@ def test_one_file_a_sequence(cases: Any, between: str, tmp_path: Path) -> None:
     }
 
 
-def test_sequences_of_all_cases_in_one_folder(tmp_path: Path) -> None:
+def test_sequences_of_all_cases_may_lie_in_one_folder(tmp_path: Path) -> None:
     touch(tmp_path / "set", [f"{name}_{word}.mha" for name in "ab" for word in ("T1", "t2")])
     touch(tmp_path / "set", ["b_seg.mha"])
     found = shown(listed(tmp_path, cases="set", channels=["t2", "t1"]), tmp_path)
@@ -99,14 +101,14 @@ def test_sequences_of_all_cases_in_one_folder(tmp_path: Path) -> None:
     }
 
 
-def test_label_maps_alone_are_no_sequences(tmp_path: Path) -> None:
-    """They may be what is explained: each is a case by its name."""
+def test_label_maps_alone_are_cases_of_their_own(tmp_path: Path) -> None:
+    """A label map may be what is explained: each is a case by its name."""
     touch(tmp_path / "set", ["p1_seg.nii", "p2_seg.nii"])
     found = shown(listed(tmp_path, cases="set", channels=BRATS), tmp_path / "set")
     assert found == {name: ([f"{name}.nii"], None) for name in ("p1_seg", "p2_seg")}
 
 
-def test_sequences_that_are_folders_of_slices(tmp_path: Path) -> None:
+def test_sequences_may_be_folders_of_slices(tmp_path: Path) -> None:
     for word in ("t1", "t2"):
         write_series(tmp_path / "set" / "p1" / word, itk_volume(voxels()))
     found = shown(listed(tmp_path, cases="set", channels=["t2", "t1"]), tmp_path)
@@ -126,19 +128,21 @@ def test_sequences_that_are_folders_of_slices(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_channel_missing_or_twice(files: list[str], message: str, tmp_path: Path) -> None:
+def test_a_missing_or_duplicate_channel_is_refused(
+    files: list[str], message: str, tmp_path: Path
+) -> None:
     touch(tmp_path / "set" / "p1", files)
     with pytest.raises(DataError, match=message):
         listed(tmp_path, cases="set", channels=BRATS)
 
 
-def test_channels_of_files_that_hold_them_all(tmp_path: Path) -> None:
+def test_files_with_all_channels_are_cases(tmp_path: Path) -> None:
     touch(tmp_path / "set", ["a.nii.gz", "b.nii.gz"])
     found = listed(tmp_path, cases="set", channels=BRATS)
     assert [case.name for case in found] == ["a", "b"]
 
 
-def test_a_folder_of_several_images_without_channels(tmp_path: Path) -> None:
+def test_a_case_folder_of_several_images_needs_channels(tmp_path: Path) -> None:
     touch(tmp_path / "set" / "p1", ["a.nii", "b.nii"])
     with pytest.raises(DataError, match=r"p1: holds 2 images: a\.nii, b\.nii; .*channels: \[t1"):
         listed(tmp_path, cases="set")
@@ -147,7 +151,7 @@ def test_a_folder_of_several_images_without_channels(tmp_path: Path) -> None:
     assert found == {"p1": (["one/p1/a.nii"], "one/p1/a_seg.nii")}
 
 
-def test_a_list_of_the_decathlon(tmp_path: Path) -> None:
+def test_a_dataset_json_of_the_decathlon_lists_cases(tmp_path: Path) -> None:
     touch(tmp_path / "Task09", ["imagesTr/s1.nii.gz", "labelsTr/s1.nii.gz", "imagesTs/s2.nii.gz"])
     content = {
         "training": [{"image": "./imagesTr/s1.nii.gz", "label": "./labelsTr/s1.nii.gz"}],
@@ -163,7 +167,7 @@ def test_a_list_of_the_decathlon(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["nii.gz", "nrrd", "mha", "tif"])
-def test_names_of_nnunet_in_every_format(suffix: str, tmp_path: Path) -> None:
+def test_nnunet_names_are_read_in_every_format(suffix: str, tmp_path: Path) -> None:
     names = [f"case_{number}_000{channel}.{suffix}" for number in (1, 2) for channel in (0, 1)]
     touch(tmp_path / "set", [f"imagesTs/{name}" for name in names])
     touch(tmp_path / "set", [f"labelsTs/case_1.{suffix}"])
@@ -183,7 +187,7 @@ def table(folder: Path, text: str, name: str = "cases.csv") -> str:
     return f"lists/{name}"
 
 
-def test_a_table(tmp_path: Path) -> None:
+def test_a_table_lists_cases(tmp_path: Path) -> None:
     touch(tmp_path, ["lists/a.nii", "b.nii", "b_seg.nii", "b_own.nii"])
     text = "\ufeffname,image,age,label,expected\n1,a.nii,7,,\n\nb,b.nii,9,b_seg.nii,b_own.nii\n"
     found = listed(tmp_path, cases=table(tmp_path, text))
@@ -202,7 +206,7 @@ CHANNELS = {
 
 
 @pytest.mark.parametrize("kind", CHANNELS)
-def test_channels_of_a_table(kind: str, tmp_path: Path) -> None:
+def test_a_table_may_have_channel_columns(kind: str, tmp_path: Path) -> None:
     touch(tmp_path, ["a.nii", "b.nii"])
     name = "cases.tsv" if kind == "tabs" else "cases.csv"
     (found,) = listed(tmp_path, cases=table(tmp_path, CHANNELS[kind], name))
@@ -211,7 +215,7 @@ def test_channels_of_a_table(kind: str, tmp_path: Path) -> None:
     assert found.name == "a"
 
 
-def test_faults_of_cases_say_where_they_are_listed(tmp_path: Path) -> None:
+def test_faults_of_cases_are_reported_with_the_line_that_lists_them(tmp_path: Path) -> None:
     touch(tmp_path, ["set/p1/a.nii", "set/p1/b.nii", "empty/notes.txt"])
     message = r"tiny\.yaml:\d+: .*p1: holds 2 images"
     with pytest.raises(DataError, match=message):
@@ -236,13 +240,13 @@ BAD_TABLES = {
 
 
 @pytest.mark.parametrize("kind", BAD_TABLES)
-def test_bad_tables(kind: str, tmp_path: Path) -> None:
+def test_invalid_tables_are_refused(kind: str, tmp_path: Path) -> None:
     text, message = BAD_TABLES[kind]
     with pytest.raises(DataError, match=message):
         listed(tmp_path, cases=table(tmp_path, text))
 
 
-def test_tables_that_are_missing_or_no_text(tmp_path: Path) -> None:
+def test_missing_and_binary_tables_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.csv: no such table of cases"):
         listed(tmp_path, cases="none.csv")
     (tmp_path / "x.csv").write_bytes(b"image\n\xff\xfe\n")
@@ -265,7 +269,7 @@ DATASET = [
 ]
 
 
-def test_a_bids_folder(tmp_path: Path) -> None:
+def test_a_bids_folder_lists_cases(tmp_path: Path) -> None:
     touch(tmp_path / "ds", DATASET)
     found = listed(tmp_path, cases="ds", bids={"suffix": "T1w", "label": "dseg"})
     assert shown(found, tmp_path / "ds") == {
@@ -275,7 +279,7 @@ def test_a_bids_folder(tmp_path: Path) -> None:
     }
 
 
-def test_suffixes_are_channels_and_entities_choose(tmp_path: Path) -> None:
+def test_bids_suffixes_are_channels_and_entities_filter(tmp_path: Path) -> None:
     touch(tmp_path / "ds", DATASET)
     bids = {"suffix": ["FLAIR", "T1w"], "entities": {"ses": "02"}, "datatype": "anat"}
     found = listed(tmp_path, cases="ds", bids=bids)
@@ -307,14 +311,14 @@ BAD_BIDS: dict[str, tuple[dict[str, Any], list[str], str]] = {
 
 
 @pytest.mark.parametrize("kind", BAD_BIDS)
-def test_bad_bids(kind: str, tmp_path: Path) -> None:
+def test_invalid_bids_folders_are_refused(kind: str, tmp_path: Path) -> None:
     bids, more, message = BAD_BIDS[kind]
     touch(tmp_path / "ds", [*DATASET, *more])
     with pytest.raises(DataError, match=message):
         listed(tmp_path, cases="ds", bids=bids)
 
 
-def test_a_folder_without_subjects_is_told_what_bids_is(tmp_path: Path) -> None:
+def test_a_folder_without_subjects_is_refused_with_a_hint_on_bids(tmp_path: Path) -> None:
     touch(tmp_path / "ds", ["01/anat/01_T1w.nii.gz"])
     message = r"ds: no image with suffix T1w; a BIDS folder holds sub-\*/anat/sub-\*_T1w"
     with pytest.raises(DataError, match=message):

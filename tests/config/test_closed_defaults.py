@@ -10,7 +10,7 @@ from tests.closed import save_export
 
 
 @pytest.mark.parametrize("free", [(), (0, 2)], ids=["fixed", "free"])
-def test_only_a_length_that_a_program_leaves_free_is_guessed(
+def test_only_dynamic_window_lengths_of_a_program_are_guessed(
     free: tuple[int, ...], tmp_path: Path
 ) -> None:
     path = save_export(pointwise(2), (2, 1, 8, 4), tmp_path / "net.pt2", dynamic=free)

@@ -60,7 +60,7 @@ def of_own_class(folder: Path, **parameters: Any) -> None:
         ({"foreign": {"heigth": 3}}, "foreign.heigth", "none are known"),
     ],
 )
-def test_an_unknown_key_is_placed(
+def test_an_unknown_key_is_reported_with_its_place(
     parameters: dict[str, Any], place: str, said: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -74,6 +74,6 @@ def test_a_choice_with_labels_takes_each_of_them(amount: Any, tmp_path: Path) ->
     of_own_class(tmp_path, amount=amount)
 
 
-def test_truth_is_no_number_in_a_choice_with_labels_either(tmp_path: Path) -> None:
+def test_a_boolean_is_refused_as_a_number_beside_choices(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"methods\[0\]\.amount: should be "):
         of_own_class(tmp_path, amount=True)

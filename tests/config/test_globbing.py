@@ -11,7 +11,7 @@ from esegeta.errors import DataError
 from tests.config.folders import touch
 
 
-def test_more_folders_than_a_data_set_has_are_refused(
+def test_a_pattern_that_matches_in_too_many_folders_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     touch(tmp_path, ["a/x.nii", "b/x.nii", ".hidden/x.nii"])
@@ -25,5 +25,5 @@ def test_more_folders_than_a_data_set_has_are_refused(
 @pytest.mark.parametrize(
     ("path", "system"), [("/dev/shm/data", ""), ("/dev/x", "/dev"), ("/proc/1/fd", "/proc")]
 )
-def test_shared_memory_holds_files_and_other_devices_do_not(path: str, system: str) -> None:
+def test_system_folders_are_recognised_except_shared_memory(path: str, system: str) -> None:
     assert system_folder(Path(path)) == system

@@ -23,11 +23,13 @@ REGIONS = {"whole": [1, 2, 4], "core": [1, 4], "enhancing": 4}
         ({"left kidney": 312782546}, {"left kidney": (312782546,)}),
     ],
 )
-def test_both_forms_of_labels(tmp_path: Path, given: dict, expected: dict) -> None:
+def test_labels_may_be_keyed_by_integer_or_by_name(
+    tmp_path: Path, given: dict, expected: dict
+) -> None:
     assert keys_of(tmp_path, labels=given).labels == expected
 
 
-def test_the_same_from_yaml_as_from_python(tmp_path: Path) -> None:
+def test_labels_from_yaml_equal_labels_from_python(tmp_path: Path) -> None:
     from esegeta.model import Labels
 
     decisions: dict[str, Any] = {
@@ -40,7 +42,7 @@ def test_the_same_from_yaml_as_from_python(tmp_path: Path) -> None:
     assert keys.labels_over(3) == Labels.of(REGIONS, "sigmoid", 3, **decisions)
 
 
-def test_nnunets_order_of_integers(tmp_path: Path) -> None:
+def test_the_region_order_may_be_nnunets_integers(tmp_path: Path) -> None:
     keys = keys_of(tmp_path, labels=REGIONS, activation="sigmoid", region_order=[2, 1, 4])
     labels = keys.labels_over(3)
     assert labels.order == ("whole", "core", "enhancing")
@@ -64,12 +66,12 @@ def test_fingerprints_tell_the_order_of_labels_and_every_decision(tmp_path: Path
 
 
 @pytest.mark.parametrize("value", [True, "0.4", ["core"]])
-def test_a_threshold_is_a_number(tmp_path: Path, value: object) -> None:
+def test_an_invalid_threshold_is_refused(tmp_path: Path, value: object) -> None:
     with pytest.raises(ConfigError, match=r"x\.yaml:\d+: threshold"):
         keys_of(tmp_path, labels=REGIONS, activation="sigmoid", threshold=value)
 
 
 @pytest.mark.parametrize("value", [True, "1 ml", [1.0]])
-def test_a_volume_is_a_number(tmp_path: Path, value: object) -> None:
+def test_an_invalid_volume_is_refused(tmp_path: Path, value: object) -> None:
     with pytest.raises(ConfigError, match=r"x\.yaml:\d+: postprocessing\.min_volume_ml"):
         keys_of(tmp_path, labels=REGIONS, postprocessing={"min_volume_ml": value})

@@ -19,7 +19,7 @@ def results(tmp_path: Path) -> Results:
     return Results(tmp_path / "results")
 
 
-def test_the_folder_says_everything(results: Results, tmp_path: Path) -> None:
+def test_an_nnunet_folder_gives_all_keys(results: Results, tmp_path: Path) -> None:
     results.write()
     keys = load(tmp_path, {"path": "results", "configuration": "3d_fullres"}).keys
     trained = "results/Dataset012_Tiny/nnUNetTrainer__nnUNetPlans__3d_fullres"
@@ -51,7 +51,7 @@ def test_the_folder_of_a_fold_stands_for_the_whole_folder(results: Results, tmp_
     assert (part.network, part.args) == (whole.network, whole.args)
 
 
-def test_what_the_config_gives_wins(results: Results, tmp_path: Path) -> None:
+def test_keys_of_the_config_override_the_folder(results: Results, tmp_path: Path) -> None:
     folder = results.write()
     keys = load(
         tmp_path,
@@ -70,7 +70,7 @@ def test_what_the_config_gives_wins(results: Results, tmp_path: Path) -> None:
     assert keys.prediction.resample == "labels"
 
 
-def test_another_spacing_is_resampled_to_as_the_folder_says(
+def test_a_spacing_of_the_config_uses_the_resampling_of_the_folder(
     results: Results, tmp_path: Path
 ) -> None:
     folder = results.write(mirror=None)
@@ -81,7 +81,7 @@ def test_another_spacing_is_resampled_to_as_the_folder_says(
     assert keys.inference.mirror == ()  # training mirrored nothing
 
 
-def test_a_configuration_inherits(results: Results, tmp_path: Path) -> None:
+def test_a_configuration_inherits_from_its_parent(results: Results, tmp_path: Path) -> None:
     results.configuration = "3d_lowres"
     results.write()
     keys = load(tmp_path, {"path": "results"}).keys
@@ -90,7 +90,7 @@ def test_a_configuration_inherits(results: Results, tmp_path: Path) -> None:
     assert keys.model.configuration == "3d_lowres"
 
 
-def test_a_record_of_a_run_is_a_config_again(results: Results, tmp_path: Path) -> None:
+def test_a_recorded_config_resolves_to_itself(results: Results, tmp_path: Path) -> None:
     results.write()
     model = load(tmp_path, {"path": "results"}).resolved()["model"]
     assert load(tmp_path, model).resolved()["model"] == model
@@ -121,7 +121,7 @@ def test_axes_are_those_of_nnunets_readers(
         ((0, 1, 2), [2, 0], ["2", "0"]),
     ],
 )
-def test_folds(
+def test_folds_default_to_all_and_can_be_chosen(
     there: tuple[int | str, ...],
     folds: Any,
     expected: list[str],
@@ -146,7 +146,7 @@ def test_regions_are_labels_in_their_order(results: Results, tmp_path: Path) -> 
     assert keys.model.args["num_classes"] == 2
 
 
-def test_names_that_cannot_be_in_files(results: Results, tmp_path: Path) -> None:
+def test_names_unfit_for_files_are_changed(results: Results, tmp_path: Path) -> None:
     results.dataset["labels"] = {"background": 0, "left/right": 1, "a: b": 2}
     results.dataset["channel_names"] = {"0": "C/T"}
     results.write()

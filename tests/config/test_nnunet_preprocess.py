@@ -66,7 +66,7 @@ def test_plans_that_do_not_resample_give_no_spacing() -> None:
 
 
 @pytest.mark.parametrize(("apart", "key"), [(None, "auto"), (True, True), (False, False)])
-def test_whether_a_coarse_axis_is_resampled_apart(apart: bool | None, key: Any) -> None:
+def test_force_separate_z_becomes_separate_axis(apart: bool | None, key: Any) -> None:
     kwargs = {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": apart}
     assert preprocess(block={"resampling_fn_data_kwargs": kwargs})["separate_axis"] == key
 
@@ -95,5 +95,5 @@ def test_older_plans_without_masks_take_every_voxel() -> None:
     assert preprocess(block=block)["intensity"][0]["zscore"] == {"over": "all"}
 
 
-def test_channels_that_are_left_as_they_are_take_no_step() -> None:
+def test_no_normalization_becomes_intensity_none() -> None:
     assert preprocess(block={"normalization_schemes": ["NoNormalization"]})["intensity"] == "none"

@@ -218,7 +218,7 @@ def test_refusals_name_the_line(fault: str, results: Results, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", ["plans.json", "dataset.json"])
-def test_missing_and_damaged_files(name: str, results: Results, tmp_path: Path) -> None:
+def test_damaged_and_missing_files_are_refused(name: str, results: Results, tmp_path: Path) -> None:
     folder = results.write()
     (folder / name).write_text("{")
     with pytest.raises(EsegetaError, match=f"{name}: cannot be read as JSON"):
@@ -233,7 +233,7 @@ def test_missing_and_damaged_files(name: str, results: Results, tmp_path: Path) 
 
 @pytest.mark.parametrize("name", ["plans.json", "dataset.json"])
 @pytest.mark.parametrize("above", [1, 2])
-def test_a_missing_file_is_named_from_a_folder_above(
+def test_a_missing_file_is_named_from_parent_folders_too(
     name: str, above: int, results: Results, tmp_path: Path
 ) -> None:
     folder = results.write()
@@ -247,7 +247,7 @@ def test_a_missing_file_is_named_from_a_folder_above(
         load(tmp_path, {"path": str(top)})
 
 
-def test_no_folds_at_all(results: Results, tmp_path: Path) -> None:
+def test_a_folder_without_folds_is_refused(results: Results, tmp_path: Path) -> None:
     folder = results.write()
     for fold in folder.glob("fold_*"):
         shutil.rmtree(fold)
@@ -270,14 +270,14 @@ def test_a_pickle_is_not_run(results: Results, tmp_path: Path) -> None:
     assert not victim.exists()
 
 
-def test_a_state_dict_alone_is_no_checkpoint(results: Results, tmp_path: Path) -> None:
+def test_a_bare_state_dict_is_refused_as_a_checkpoint(results: Results, tmp_path: Path) -> None:
     folder = results.write()
     torch.save({"weight": torch.zeros(1)}, folder / "fold_0" / "checkpoint_final.pth")
     with pytest.raises(EsegetaError, match='it has no "network_weights"'):
         load(tmp_path, {"path": str(folder)})
 
 
-def test_keys_of_nnunet_belong_to_it(tmp_path: Path, results: Results) -> None:
+def test_keys_of_nnunet_are_refused_for_other_kinds(tmp_path: Path, results: Results) -> None:
     path = write(tmp_path, {"path": "results"})
     content = yaml.safe_load(path.read_text())
     content["model"] = {"kind": "monai", "network": "UNet", "folds": [0]}

@@ -14,7 +14,7 @@ from esegeta.errors import ConfigError, DiskFullError, EsegetaError
 from tests.config.short import keys_of
 
 
-def test_what_the_system_says_of_a_file_is_placed(tmp_path: Path) -> None:
+def test_an_os_error_about_a_file_is_reported_with_its_line(tmp_path: Path) -> None:
     keys_of(tmp_path)
     config = load_config(tmp_path / "x.yaml")
     place = config.document.place(("data", "cases"))
@@ -24,7 +24,7 @@ def test_what_the_system_says_of_a_file_is_placed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [OSError("odd"), OSError(errno.EINVAL, "odd")])
-def test_what_nobody_can_mend_is_raised_as_it_is(error: OSError, tmp_path: Path) -> None:
+def test_an_error_beyond_the_user_is_raised_unchanged(error: OSError, tmp_path: Path) -> None:
     keys_of(tmp_path)
     config = load_config(tmp_path / "x.yaml")
     with pytest.raises(OSError) as caught, blamed_on(config, "data", "cases"):
@@ -32,7 +32,7 @@ def test_what_nobody_can_mend_is_raised_as_it_is(error: OSError, tmp_path: Path)
     assert caught.value is error and not isinstance(caught.value, EsegetaError)
 
 
-def test_a_background_alone_leaves_nothing_to_explain(tmp_path: Path) -> None:
+def test_labels_with_only_a_background_are_refused(tmp_path: Path) -> None:
     keys_of(tmp_path, labels={0: "background", 2: "liver", 1: "lobe"})
     assert label_names(load_config(tmp_path / "x.yaml")) == ["liver", "lobe"]
     keys_of(tmp_path, labels={0: "background"})

@@ -21,12 +21,14 @@ from esegeta.errors import DataError
         ("abc/" * 1024 + "d", "it has 4097 bytes, but at most 4096 are allowed$"),
     ],
 )
-def test_what_is_no_path_is_refused(text: str, said: str) -> None:
+def test_invalid_paths_are_refused(text: str, said: str) -> None:
     with pytest.raises(DataError, match=said):
         as_path(text)
 
 
-def test_letters_that_the_system_cannot_write_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_characters_beyond_the_file_system_encoding_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(os, "fsencode", lambda text: str(text).encode("ascii"))
     name = r"'l\\xe9sion'"
     with pytest.raises(DataError, match=f"^{name} is not a path here: file names are encoded as"):

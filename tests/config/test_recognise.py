@@ -14,7 +14,7 @@ from esegeta.errors import EsegetaError
 
 
 @pytest.mark.parametrize("path", ["/dev/zero", "~nosuchuser/x"])
-def test_what_can_be_no_network_is_refused_at_once(path: str) -> None:
+def test_devices_and_unknown_users_are_refused_as_paths(path: str) -> None:
     with pytest.raises(EsegetaError, match=r"device|no user"):
         recognise(Path(path))
 
@@ -45,19 +45,19 @@ def config(path: Path, **keys: Any) -> Path:
     return path
 
 
-def test_a_bundle_without_its_config_is_still_one(tmp_path: Path) -> None:
+def test_a_bundle_without_its_config_is_recognised(tmp_path: Path) -> None:
     """What is missing is said as the bundle is opened."""
     folder = bundle(tmp_path / "b")
     assert recognise(folder).model == {"kind": "bundle", "path": str(folder)}
 
 
-def test_weights_of_a_bundle_go_with_the_bundle(tmp_path: Path) -> None:
+def test_the_path_of_bundle_weights_stands_for_the_bundle_with_them(tmp_path: Path) -> None:
     weights = bundle(tmp_path / "b") / "models" / "own.safetensors"
     model = {"kind": "bundle", "path": str(tmp_path / "b"), "weights": str(weights)}
     assert recognise(weights).model == model
 
 
-def test_a_checkpoint_is_its_fold_and_its_name_where_that_is_unusual(tmp_path: Path) -> None:
+def test_the_path_of_a_checkpoint_stands_for_its_fold_and_unusual_name(tmp_path: Path) -> None:
     fold = nnunet(tmp_path / "n") / "fold_3"
     model = {"kind": "nnunet", "path": str(tmp_path / "n"), "folds": [3]}
     assert recognise(fold / "checkpoint_final.pth").model == model
@@ -65,7 +65,7 @@ def test_a_checkpoint_is_its_fold_and_its_name_where_that_is_unusual(tmp_path: P
     assert best == {**model, "checkpoint": "checkpoint_best.pth"}
 
 
-def test_a_folder_with_a_config_is_what_the_config_says(tmp_path: Path) -> None:
+def test_a_folder_with_a_config_is_read_from_the_config(tmp_path: Path) -> None:
     (tmp_path / "n").mkdir()
     for name in ("a.safetensors", "b.safetensors"):
         (tmp_path / "n" / name).touch()
@@ -114,7 +114,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_what_cannot_be_used_from_elsewhere_is_refused(fault: str, tmp_path: Path) -> None:
+def test_unusable_models_are_refused(fault: str, tmp_path: Path) -> None:
     make, said = FAULTS[fault]
     with pytest.raises(EsegetaError, match=said):
         recognise(make(tmp_path))

@@ -36,12 +36,12 @@ def lab(tmp_path: Path) -> Lab:
         ("methods.0.tolerance=true", r"methods\[0\]\.tolerance"),
     ],
 )
-def test_neither_truth_nor_text_is_a_number(option: str, place: str, lab: Lab) -> None:
+def test_booleans_and_text_are_refused_as_numbers(option: str, place: str, lab: Lab) -> None:
     with pytest.raises(ConfigError, match=place):
         load_config(lab.write(), [option])
 
 
-def test_what_is_a_number_stays_one(lab: Lab) -> None:
+def test_numbers_in_every_notation_are_accepted(lab: Lab) -> None:
     options = ["seed=1e3", "methods.0.steps=1e1", "labels.1=liver", "cluster.workers=2"]
     loaded = load_config(lab.write(), options)
     assert (loaded.keys.seed, loaded.methods["integrated_gradients"].steps) == (1000, 10)
@@ -62,7 +62,7 @@ def test_what_is_a_number_stays_one(lab: Lab) -> None:
         ("cluster={gpus_per_worker: -1}", "gpus_per_worker: must be at least 0 (found -1)"),
     ],
 )
-def test_a_bound_is_told_in_plain_words_and_once(option: str, told: str, lab: Lab) -> None:
+def test_a_violated_bound_is_reported_once_in_plain_words(option: str, told: str, lab: Lab) -> None:
     with pytest.raises(ConfigError) as raised:
         load_config(lab.write(), [option])
     (line,) = str(raised.value).splitlines()
@@ -74,14 +74,14 @@ ONLY_IN_NAMES = ("\u200c", "\u200d", "\ufe0f", "\u3164", "\u2800", "\u034f")
 
 
 @pytest.mark.parametrize("letter", (*UNSEEN, *ONLY_IN_NAMES))
-def test_letters_that_nobody_sees(letter: str, lab: Lab) -> None:
+def test_invisible_characters_are_refused_in_names(letter: str, lab: Lab) -> None:
     lab.keys["name"] = f"a{letter}b"
     with pytest.raises(ConfigError, match=f"name: .*invisible.*U\\+{ord(letter):04X}"):
         load_config(lab.write())
     assert bool(hidden_characters(f"a{letter}b")) == (letter in UNSEEN)
 
 
-def test_letters_of_all_scripts_are_names() -> None:
+def test_letters_of_all_scripts_are_allowed_in_names() -> None:
     for name in (
         "gr\u00f6\u00dfe",
         "\u809d\u81d3",
@@ -93,7 +93,7 @@ def test_letters_of_all_scripts_are_names() -> None:
 
 
 @pytest.mark.parametrize("label", ["=\u202e1", "li\u200bver"])
-def test_labels_and_all_other_text(label: str, lab: Lab) -> None:
+def test_invisible_characters_are_refused_in_labels(label: str, lab: Lab) -> None:
     lab.keys["labels"] = {1: label}
     with pytest.raises(ConfigError, match=r"labels\[?\.?1.*invisible"):
         load_config(lab.write())
@@ -102,12 +102,12 @@ def test_labels_and_all_other_text(label: str, lab: Lab) -> None:
 @pytest.mark.parametrize(
     ("one", "other"), [("A", "a"), ("\u00e9", "e\u0301"), ("Stra\u00dfe", "STRASSE")]
 )
-def test_names_of_one_look(one: str, other: str) -> None:
+def test_confusable_names_are_found(one: str, other: str) -> None:
     assert one in twins_in(["x", one, "y", other]) and other in twins_in([one, other])
     assert not twins_in([one, one, "z"])
 
 
-def test_cases_of_one_look_are_refused(lab: Lab, tmp_path: Path) -> None:
+def test_confusable_case_names_are_refused(lab: Lab, tmp_path: Path) -> None:
     lab.keys["data"]["cases"] = [{"name": name, "image": "a.nii.gz"} for name in "Aa"]
     with pytest.raises(ConfigError, match='"A" and "a" differ only in case'):
         list_cases(load_config(lab.write()))
@@ -120,26 +120,28 @@ def test_cases_of_one_look_are_refused(lab: Lab, tmp_path: Path) -> None:
         ("methods", [{"name": "saliency", "id": name} for name in ("s", "S")]),
     ],
 )
-def test_other_names_of_one_look_are_refused(key: str, value: list[object], lab: Lab) -> None:
+def test_confusable_target_and_method_names_are_refused(
+    key: str, value: list[object], lab: Lab
+) -> None:
     lab.keys[key] = value
     result = lab.validate()
     assert result.exit_code == 2
     assert f": {key}: " in result.output and "differ only in case" in result.output
 
 
-def test_concepts_of_one_look_are_refused(lab: Lab) -> None:
+def test_confusable_concepts_are_refused(lab: Lab) -> None:
     lab.keys["dissection"] = {"layers": "all", "concepts": {"liver": 1, "Liver": 1}}
     with pytest.raises(ConfigError, match="differ only in case"):
         load_config(lab.write())
 
 
 @pytest.mark.parametrize("folder", ["/proc/x", "/sys/x/y", "/dev/null/x", "/dev/x"])
-def test_where_nothing_can_be_kept(folder: str) -> None:
+def test_an_unwritable_output_folder_is_refused(folder: str) -> None:
     with pytest.raises(OutputError, match="cannot be written"):
         check_writable(Path(folder))
 
 
-def test_a_link_that_leads_nowhere_and_a_file(tmp_path: Path) -> None:
+def test_a_broken_link_or_a_file_as_parent_of_the_output_is_refused(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "gone")
     (tmp_path / "a.nii").touch()
     for name, words in (("link", "is a broken link"), ("a.nii", "not a folder")):

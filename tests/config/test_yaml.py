@@ -43,7 +43,7 @@ SCALARS: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("text", "expected"), SCALARS, ids=[text for text, _ in SCALARS])
-def test_scalars_are_those_of_yaml_1_2(text: str, expected: object) -> None:
+def test_scalars_follow_yaml_1_2(text: str, expected: object) -> None:
     value = parse_yaml(f"key: {text}", Path("x.yaml")).content["key"]
     assert value == expected
     assert type(value) is type(expected)
@@ -95,7 +95,7 @@ NO_KEYS = {
 
 
 @pytest.mark.parametrize("text", NO_KEYS)
-def test_null_is_no_key(text: str) -> None:
+def test_an_unquoted_null_is_refused_as_a_key(text: str) -> None:
     place = f"x.yaml:{len(text.splitlines())}: "
     with pytest.raises(ConfigError, match=re.escape(place + NO_KEYS[text])):
         parse_yaml(text, Path("x.yaml"))
@@ -154,7 +154,7 @@ IMPLIED = {
 
 
 @pytest.mark.parametrize("case", IMPLIED)
-def test_a_key_of_a_region_implies_it(case: str, tmp_path: Path) -> None:
+def test_a_key_of_a_region_implies_the_region(case: str, tmp_path: Path) -> None:
     keys, over = IMPLIED[case]
     lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0])
     lab.keys["targets"] = [{"label": "liver", **keys}]
@@ -234,7 +234,7 @@ CONTRADICTIONS = {
 
 
 @pytest.mark.parametrize("case", CONTRADICTIONS)
-def test_keys_of_a_target_that_contradict_each_other(case: str, tmp_path: Path) -> None:
+def test_contradictory_keys_of_a_target_are_refused(case: str, tmp_path: Path) -> None:
     lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0])
     lab.keys["targets"] = [{"label": "liver", **CONTRADICTIONS[case]}]
     lab.write()
@@ -283,7 +283,7 @@ def test_a_nested_method_or_score_gets_the_seed_of_the_config(tmp_path: Path) ->
         ("targets[0].threshold", ".nan"),
     ],
 )
-def test_no_key_takes_a_number_that_is_not_finite(key: str, text: str, tmp_path: Path) -> None:
+def test_non_finite_numbers_are_refused_in_every_key(key: str, text: str, tmp_path: Path) -> None:
     lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0])
     lab.keys["methods"] = [{"name": "smoothgrad", "noise": 0.1}]
     lab.keys["scores"] = [{"name": "infidelity", "noise": 0.1}]

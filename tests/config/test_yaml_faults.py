@@ -34,13 +34,13 @@ def test_a_fault_of_an_option_names_it(what: str) -> None:
         parse_value(text, ("b",), "--set b=")
 
 
-def test_a_version_of_no_end() -> None:
+def test_a_yaml_version_of_endless_digits_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"^x\.yaml:1: not YAML: "):
         parse_yaml(f"%YAML 1.{NINES}\n---\na: 1\n", Path("x.yaml"))
 
 
 @pytest.mark.parametrize(("levels", "fits"), [(MOST_LEVELS - 2, True), (MOST_LEVELS, False)])
-def test_levels_count_through_aliases(levels: int, fits: bool) -> None:
+def test_nesting_levels_are_counted_through_aliases(levels: int, fits: bool) -> None:
     """Each alias stands within one bracket of its own, and for all that it stands for."""
     chain = "".join(f", &a{n} [*a{n - 1}]" for n in range(1, levels))
     text = f"a: [&a0 [1]{chain}]\n"

@@ -314,7 +314,7 @@ def test_a_target_that_does_not_depend_on_the_image_is_an_error(ndim: int, metho
         ROWS[method].explain(case.model, case.volume, empty)
 
 
-def test_what_is_about_a_label_refuses_a_unit(some_case: Case) -> None:
+def test_methods_about_a_label_refuse_a_unit_target(some_case: Case) -> None:
     target = UnitTarget("model.1.submodule", 4).freeze(Scene(some_case.model, some_case.volume))
     for method in ABOUT_LABELS:
         with pytest.raises(TargetError, match="label"):

@@ -119,12 +119,12 @@ def test_every_method_makes_a_claim() -> None:
 
 
 @pytest.mark.parametrize("method", EXPLAINERS)
-def test_the_meaning_can_be_seen_to_hold(method: str) -> None:
+def test_the_claimed_meaning_holds(method: str) -> None:
     CLAIMS[method](WITHOUT_NOISE.get(method, ROWS[method]))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_meaning_is_that_of_the_parameters(variant: str) -> None:
+def test_the_meaning_follows_the_parameters(variant: str) -> None:
     explainer, claim = VARIANTS[variant]
     claim(explainer)
 
@@ -133,7 +133,7 @@ INSTANCES = {**ROWS, **{name: explainer for name, (explainer, _) in VARIANTS.ite
 
 
 @for_each(INSTANCES)
-def test_texts_fit_the_meaning(name: str) -> None:
+def test_descriptions_fit_the_meaning(name: str) -> None:
     explainer = INSTANCES[name]
     meaning = explainer.meaning
     assert meaning.reads_target == (meaning.kind not in WITHOUT_TARGET)
@@ -183,7 +183,7 @@ CONFIGURED: list[Explainer] = [
 
 
 @for_each(CONFIGURED)
-def test_what_has_no_sign_is_no_slope(method: Explainer) -> None:
+def test_an_unsigned_map_is_not_a_slope(method: Explainer) -> None:
     """A magnitude times a change of the input foresees nothing, though its base's slope does."""
     assert method.meaning.is_signed or not method.meaning.is_slope
     if not method.meaning.is_signed:

@@ -248,7 +248,7 @@ class Scaled(InputXGradient):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_the_unit_of_the_map_decides_only_what_is_never_ranked(name: str) -> None:
+def test_ranked_figures_do_not_depend_on_the_scale_of_the_map(name: str) -> None:
     """x 100 and x 1e-3: a figure without a scale is the same, one with a scale is not."""
     case = kept_case("2d-2ch")
     target, score = with_truth(case.target), ROWS[name]
@@ -288,7 +288,7 @@ def test_leaves_map_image_and_network_as_they_were(own_case: Judged, name: str) 
 
 
 @pytest.mark.parametrize(("case", "name"), meeting(1), indirect=["case"])
-def test_runs_the_network_only_where_it_must(case: Judged, name: str) -> None:
+def test_runs_only_the_necessary_windows(case: Judged, name: str) -> None:
     attribution = case.map
     windows_run: list[int] = []  # also by copies of the network
     figures(

@@ -110,7 +110,9 @@ def mirrored(ndim: int, average: str) -> Two:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("ndim", "method", "average"), by_turns("probabilities", "logits"))
-def test_its_own_mirror_changes_nothing(ndim: int, method: str, average: str) -> None:
+def test_mirroring_a_symmetric_network_changes_nothing(
+    ndim: int, method: str, average: str
+) -> None:
     two, explainer = mirrored(ndim, average), of(method, "0")
     found = explainer.explain(two.ensemble, two.image, two.of_ensemble)
     assert found.data.isfinite().all()
@@ -170,7 +172,7 @@ def test_runs_over_a_mirrored_ensemble_by_both_routes(ndim: int, method: str) ->
 
 
 @pytest.mark.parametrize("method", ALL)
-def test_a_network_has_its_own_weights_again_when_another_member_was_explained(method: str) -> None:
+def test_explaining_another_member_restores_the_weights_of_the_network(method: str) -> None:
     model, target = mixed(2)
     own = state_of(model.network)
     learning = {name: tensor.requires_grad for name, tensor in own.items()}

@@ -10,7 +10,7 @@ import pytest
 from esegeta.dissection import effect_of, random_sets
 
 
-def test_sets_are_apart_and_as_large() -> None:
+def test_random_sets_are_distinct_and_of_equal_size() -> None:
     sets = random_sets(30, (3, 7), draws=50, seed=1)
     assert len(set(sets)) == len(sets) == 50
     assert all(len(some) == 2 and not {3, 7} & set(some) for some in sets)
@@ -18,7 +18,7 @@ def test_sets_are_apart_and_as_large() -> None:
     assert sets != random_sets(30, (3, 7), draws=50, seed=2)
 
 
-def test_few_sets_are_taken_all() -> None:
+def test_all_sets_are_taken_if_there_are_few() -> None:
     assert random_sets(4, (1,), draws=20, seed=0) == [(0,), (2,), (3,)]
     assert random_sets(3, (0, 1), draws=20, seed=0) == []
 
@@ -36,7 +36,7 @@ def test_an_effect_by_hand() -> None:
 
 
 @pytest.mark.slow
-def test_intervals_cover_what_is_true() -> None:
+def test_intervals_cover_the_true_effect() -> None:
     """30 cases, 20 draws, a true effect of -0.1: near 95 of 100 intervals hold it."""
     generator = np.random.default_rng(3)
     held = 0

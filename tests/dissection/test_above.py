@@ -81,7 +81,9 @@ def test_a_constant_map_stays_constant_to_the_border(grid: LayerGrid) -> None:
     assert masks(maps, grid, torch.nextafter(values, torch.tensor(-torch.inf))).all()
 
 
-def test_in_small_portions(grid: LayerGrid, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processing_in_portions_changes_nothing(
+    grid: LayerGrid, monkeypatch: pytest.MonkeyPatch
+) -> None:
     maps, thresholds = torch.randn(3, *grid.shape), torch.tensor([0.5, 0.0, 1.0])
     whole = find_above(maps, grid, thresholds)
     monkeypatch.setattr("esegeta.dissection.above.VOXELS_AT_A_TIME", 7)
@@ -90,7 +92,7 @@ def test_in_small_portions(grid: LayerGrid, monkeypatch: pytest.MonkeyPatch) -> 
     assert torch.equal(parts.voxels, whole.voxels)
 
 
-def test_units_one_by_one(grid: LayerGrid) -> None:
+def test_the_result_splits_into_units(grid: LayerGrid) -> None:
     maps, thresholds = torch.randn(4, *grid.shape), torch.tensor([0.5, 9.0, -9.0, 1.0])
     found = find_above(maps, grid, thresholds)
     pieces = list(above_by_units(found, 4))

@@ -9,7 +9,7 @@ from esegeta.dissection.all_counts import FoldDealer
 
 
 @pytest.mark.parametrize("holders", ["ac", "bd", "ad", "abc", "abcd"])
-def test_holders_take_turns_and_so_do_the_others(holders: str) -> None:
+def test_folds_alternate_over_holders_and_over_other_cases(holders: str) -> None:
     """Every other case of all of them would put a and c into one fold."""
     turns = FoldDealer()
     folds = {name: int(turns.next(torch.tensor([name in holders]))[0]) for name in "abcd"}

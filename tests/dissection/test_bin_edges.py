@@ -47,7 +47,7 @@ DRAWS = {
 
 
 @pytest.mark.parametrize("draw", DRAWS)
-def test_bins_are_those_of_a_search(draw: str) -> None:
+def test_bins_equal_a_binary_search(draw: str) -> None:
     values = DRAWS[draw]()
     bin_edges = cuts_of(values)
     assert bin_edges.offsets.shape == (3, NUM_EDGES) and bin_edges.num_bins == 256
@@ -87,7 +87,7 @@ def test_activations_are_from_all_over_the_volume(side: int, num_cases: int) -> 
 
 @pytest.mark.parametrize("count", [1, 5, 40, 400, 4000])
 @pytest.mark.parametrize("tail", ["plateau", "ramp"])
-def test_what_is_rare_can_be_cut_out(count: int, tail: str) -> None:
+def test_rare_high_activations_have_their_own_bins(count: int, tail: str) -> None:
     """A few of 200 000 activations are above all others, by a plateau or a little more each."""
     values = torch.rand(1, 200_000)
     inside = torch.zeros(200_000, dtype=torch.bool)
@@ -98,7 +98,7 @@ def test_what_is_rare_can_be_cut_out(count: int, tail: str) -> None:
     assert iou_above(values[0], inside, threshold[0]) == 1
 
 
-def test_cuts_of_few_activations() -> None:
+def test_bins_of_few_activations_are_ordered() -> None:
     bin_edges = cuts_of(torch.tensor([[1.0, 2.0]]))
     bins = bin_edges.bins(torch.tensor([[0.0, 1.0, 2.0, 3.0]]))[0].tolist()
     assert bins == sorted(bins) and bins[1] < bins[2]

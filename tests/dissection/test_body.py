@@ -21,14 +21,16 @@ def speckle(shape: tuple[int, ...], seed: int = 0) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("background", [0.0, -1024.0, 0.37])
-def test_an_empty_background_is_left_out_and_holes_are_not(ndim: int, background: float) -> None:
+def test_the_body_excludes_an_empty_background_and_includes_holes(
+    ndim: int, background: float
+) -> None:
     shape = SHAPES[ndim]
     body, hole = ball(shape, 0.8), ball(shape, 0.3)
     image = torch.where(body & ~hole, speckle(shape) + 1, background)
     assert torch.equal(find_body(image[None]), body)
 
 
-def test_channels_tell_the_background_together(ndim: int) -> None:
+def test_all_channels_together_define_the_background(ndim: int) -> None:
     """One channel is empty in half of the body, the other is not."""
     shape = SHAPES[ndim]
     body = ball(shape, 0.8)
@@ -38,28 +40,28 @@ def test_channels_tell_the_background_together(ndim: int) -> None:
     assert torch.equal(find_body(image), body)
 
 
-def test_a_noisy_background_is_what_is_dark(ndim: int) -> None:
+def test_a_noisy_background_is_excluded_by_its_darkness(ndim: int) -> None:
     shape = SHAPES[ndim]
     body = ball(shape, 0.8)
     image = torch.where(body, 5 + speckle(shape), 0.5 * speckle(shape, 1))
     assert torch.equal(find_body(image[None]), body)
 
 
-def test_three_slices_are_no_colours() -> None:
+def test_three_slices_are_not_taken_for_colours() -> None:
     body = ball((40, 30), 0.8)[..., None].expand(40, 30, 3)
     image = torch.where(body, 5 + speckle((40, 30, 3)), 0.5 * speckle((40, 30, 3), 1))
     assert torch.equal(find_body(image[None]), body)
 
 
-def test_a_picture_that_is_filled_to_its_edges_is_body_throughout(ndim: int) -> None:
+def test_a_picture_without_background_is_all_body(ndim: int) -> None:
     assert find_body(speckle(SHAPES[ndim])[None]).all()
     assert find_body(torch.zeros(1, *SHAPES[ndim])).all()
     channel = speckle(SHAPES[ndim])
     assert find_body(torch.stack([channel, -channel])).all()  # equally bright all over
 
 
-def test_the_commonest_column_is_that_of_a_comparison_of_whole_columns() -> None:
-    """Of equally common ones the lowest, channel by channel."""
+def test_the_commonest_column_equals_that_of_torch_unique() -> None:
+    """The lowest, channel by channel, of equally common columns."""
     generator = torch.Generator().manual_seed(0)
     for channels in (1, 2, 3):
         voxels = torch.randint(-2, 3, (channels, 40), generator=generator).float()

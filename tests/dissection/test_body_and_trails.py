@@ -50,14 +50,14 @@ def between_independent_fields(seed: int, *, whole: bool) -> Dependence:
 
 
 @pytest.mark.slow
-def test_independent_fields_in_a_disc_tell_nothing_of_each_other() -> None:
+def test_independent_fields_within_the_body_are_not_linked() -> None:
     found = [between_independent_fields(seed, whole=False) for seed in range(60)]
     assert np.mean([one.p <= 0.05 for one in found]) <= 0.1
     assert np.mean([one.weight for one in found]) < 0.01
 
 
 @pytest.mark.slow
-def test_with_air_among_the_places_they_seem_to() -> None:
+def test_independent_fields_seem_linked_if_air_is_included() -> None:
     found = [between_independent_fields(seed, whole=True) for seed in range(5)]
     assert all(one.p <= 0.05 for one in found)
     assert min(one.weight for one in found) > 0.2

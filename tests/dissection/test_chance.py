@@ -75,7 +75,7 @@ def test_a_unit_that_is_the_concept_has_the_smallest_p(name: str) -> None:
     assert float(p[0, 1]) == 1
 
 
-def test_shifts_know_shapes_and_permutations_do_not() -> None:
+def test_shifts_account_for_smooth_shapes_and_permutations_do_not() -> None:
     """Smooth units over smooth concepts that have nothing to do with each other."""
     units = torch.stack([blob(unit) for unit in range(8)])
     cases = [(units, [blob(50 + concept) for concept in range(12)])]
@@ -100,7 +100,7 @@ def test_overlaps_of_shifts_equal_rolled_concepts() -> None:
             assert torch.equal(found[draw, :, place], expected)
 
 
-def test_in_small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processing_in_portions_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     above, partition = above_of(torch.stack([blob(1), blob(2)])), ConceptParts.of([blob(3)])
     whole = overlaps(CircularShift(samples=20), above, partition, 2, space(0))
     monkeypatch.setattr("esegeta.dissection.chance.PLACES_AT_A_TIME", 300)
@@ -130,7 +130,7 @@ def adjusted(p: list[float]) -> list[float]:
 
 
 @pytest.mark.parametrize("ties", [False, True])
-def test_adjusted_p_are_those_of_the_known_alone(ties: bool) -> None:
+def test_q_values_ignore_undefined_p(ties: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     p = torch.rand(7, 9, dtype=torch.float64, generator=generator) ** 3
     p = (p * 50).ceil() / 50 if ties else p
@@ -147,6 +147,6 @@ def test_adjusted_p_are_those_of_the_known_alone(ties: bool) -> None:
     assert q_values(p.float()).dtype == torch.float32
 
 
-def test_no_draws_are_refused() -> None:
+def test_zero_draws_are_refused() -> None:
     with pytest.raises(ConfigError, match="samples: 0"):
         CircularShift(samples=0)

@@ -19,8 +19,8 @@ def planted() -> torch.Tensor:
     return SIGNS[:, None] * sources[OF] * torch.arange(1, 10)[:, None] + noise + 3
 
 
-def test_units_that_go_together_are_one() -> None:
-    """Whatever their scale; unit 2 goes against units 0, 5 and 8, and stands alone."""
+def test_correlated_units_are_one_cluster() -> None:
+    """At any scale; unit 2 is anticorrelated with units 0, 5 and 8, and stands alone."""
     assert cluster_units(planted(), 4) == [(0, 5, 8), (1, 4, 7), (2,), (3, 6)]
 
 
@@ -32,11 +32,11 @@ def test_groups_are_those_of_scikit_learn() -> None:
     assert cluster_units(values, 5) == expected
 
 
-def test_few_units_are_by_themselves() -> None:
+def test_few_units_are_clusters_of_their_own() -> None:
     assert cluster_units(planted()[:3], 4) == [(0,), (1,), (2,)]
 
 
-def test_a_constant_unit_goes_with_none() -> None:
+def test_a_constant_unit_is_its_own_cluster() -> None:
     values = planted()[[0, 5, 8, 1]]
     values[3] = 7.0
     assert cluster_units(values, 2) == [(0, 1, 2), (3,)]

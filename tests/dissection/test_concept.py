@@ -63,7 +63,7 @@ def test_label_values_and_unions(ndim: int) -> None:
     assert not one(LabelValues((5,)), place).any()
 
 
-def test_masks_of_files(ndim: int) -> None:
+def test_masks_are_read_from_files(ndim: int) -> None:
     given = torch.randint(0, 3, SHAPES[ndim])
     place = ground(ndim, files={"it": given})
     assert torch.equal(one(MaskFile(), place), given != 0)
@@ -73,7 +73,7 @@ def test_masks_of_files(ndim: int) -> None:
 
 
 @pytest.mark.parametrize("within", [0.7, 2.0, 4.0])
-def test_boundaries_are_on_both_sides(ndim: int, within: float) -> None:
+def test_boundary_bands_lie_on_both_sides(ndim: int, within: float) -> None:
     place = ground(ndim)
     inside = (place.truth == 3).numpy()
     to_other = np.where(
@@ -84,7 +84,7 @@ def test_boundaries_are_on_both_sides(ndim: int, within: float) -> None:
     assert 0 < found.sum() < found.numel()
 
 
-def test_nothing_and_everything_have_no_boundary(ndim: int) -> None:
+def test_an_empty_and_a_full_mask_have_no_boundary(ndim: int) -> None:
     place = ground(ndim)
     none = Concept("none", LabelValues((5,)))
     assert not one(BoundaryBand("none", 3.0), place, none).any()
@@ -103,7 +103,7 @@ def test_bands_of_distance_tile_the_outside(ndim: int) -> None:
 
 
 @pytest.mark.parametrize("width", [2.0000001, 1.9999999, 2.0])
-def test_bands_know_that_affines_are_stored_in_float32(width: float) -> None:
+def test_distance_bands_tolerate_affines_in_float32(width: float) -> None:
     """Four voxels on from the mask are 8 mm from it, whatever the last bits of the voxels say."""
     affine = np.diag([width, 1.0, 1.0, 1.0])
     volume = volume_from_tensor(torch.zeros(1, 12, 3), affine=affine)
@@ -116,7 +116,7 @@ def test_bands_know_that_affines_are_stored_in_float32(width: float) -> None:
     assert far[:, 0].tolist() == [4 < row <= 8 for row in range(12)]
 
 
-def test_no_distance_from_nothing(ndim: int) -> None:
+def test_an_empty_mask_has_no_distance_band(ndim: int) -> None:
     none = Concept("none", LabelValues((5,)))
     assert not one(Distance("none", 0.0, 1e9), ground(ndim), none).any()
 
@@ -133,7 +133,7 @@ def test_complements_unions_and_intersections(ndim: int) -> None:
 
 
 @pytest.mark.parametrize("affine", ["anisotropic", "flipped", "oblique", "sheared"])
-def test_halves_are_of_the_patient(affine: str) -> None:
+def test_halves_follow_the_axes_of_the_patient(affine: str) -> None:
     place = ground(3, affine)
     grid = place.volume.grid
     centre = grid.to_mm([(length - 1) / 2 for length in grid.shape])
@@ -147,7 +147,7 @@ def test_halves_are_of_the_patient(affine: str) -> None:
     assert torch.equal(part, one(Half("left"), place) & (place.truth == 3))
 
 
-def test_no_half_along_an_axis_that_is_not_there() -> None:
+def test_a_half_along_a_missing_axis_is_refused() -> None:
     with pytest.raises(DataError, match="no superior half"):
         one(Half("superior"), ground(2))
 
@@ -167,7 +167,7 @@ def test_edges_are_where_grey_values_are_steepest_in_mm(
     assert set(found.nonzero()[:, 0].tolist()) <= set(range(12 - reach, 12 + reach))
 
 
-def test_edges_take_the_share_that_is_asked_for(ndim: int) -> None:
+def test_edges_cover_the_given_share_of_voxels(ndim: int) -> None:
     found = one(Edges(0.25), ground(ndim))
     assert int(found.sum()) == found.numel() // 4
 

@@ -38,13 +38,13 @@ def test_auroc_equals_scikit_learn_on_values_that_fill_bins_of_their_own() -> No
         assert float(found[unit, 0]) == pytest.approx(expected, abs=1e-12)
 
 
-def test_auroc_of_nothing_or_everything_is_not_a_number() -> None:
+def test_auroc_of_an_empty_or_full_mask_is_nan() -> None:
     values = torch.randn(1, 50)
     for inside in (torch.zeros(50), torch.ones(50)):
         assert auroc(*counted(values, values[:, :9].sort().values, inside)).isnan().all()
 
 
-def test_the_best_threshold_is_that_of_a_search() -> None:
+def test_the_best_threshold_equals_a_full_search() -> None:
     values = torch.randn(3, 500)
     inside = values.mean(dim=0) + 0.3 * torch.randn(500) > 0.5
     bin_edges = values[:, :60].sort(dim=1).values
@@ -61,7 +61,7 @@ def test_the_best_threshold_is_that_of_a_search() -> None:
         assert float(found[unit, 0]) == float(bin_edges[unit, best[(len(best) - 1) // 2]])
 
 
-def test_of_equally_good_thresholds_the_middle_one() -> None:
+def test_the_middle_one_of_equally_good_thresholds_is_chosen() -> None:
     """Nothing lies between 0 and 1, where it may be cut anywhere."""
     values = torch.cat([torch.zeros(80), torch.ones(20)])[None]
     bin_edges = torch.linspace(-0.5, 1.5, 21)[None]

@@ -27,7 +27,7 @@ def one(rule, place: ConceptSources) -> torch.Tensor:
     return concept_masks([Concept("it", rule)], place)[0]
 
 
-def test_boxes_are_of_their_own_case(ndim: int) -> None:
+def test_boxes_apply_only_to_their_case(ndim: int) -> None:
     place = ground(ndim)
     low, high = (1,) * ndim, (4, 3, 2)[:ndim]
     rule = Boxes({place.volume.name: ((low, high), ((6,) * ndim, (7,) * ndim))})
@@ -38,7 +38,7 @@ def test_boxes_are_of_their_own_case(ndim: int) -> None:
     assert not one(Boxes({"another": ((low, high),)}), place).any()
 
 
-def test_points_mark_what_is_near(ndim: int) -> None:
+def test_points_mark_voxels_within_their_radius(ndim: int) -> None:
     place = ground(ndim)
     point = (4.2, 3.0, 2.0)[:ndim]
     found = one(Points({place.volume.name: (point,)}, 2.5), place)
@@ -49,7 +49,7 @@ def test_points_mark_what_is_near(ndim: int) -> None:
     assert not one(Points({"another": (point,)}, 2.5), place).any()
 
 
-def test_bright_is_a_share_of_the_body(ndim: int) -> None:
+def test_bright_covers_a_share_of_the_body(ndim: int) -> None:
     data = torch.rand(1, *SHAPES[ndim], generator=torch.Generator().manual_seed(1)) + 1
     data[:, :3] = 0  # air, which is no body
     place = ground(ndim, data)
@@ -62,7 +62,7 @@ def test_bright_is_a_share_of_the_body(ndim: int) -> None:
 
 
 @pytest.mark.parametrize("sigma_mm", [0.0, 3.0])
-def test_textured_is_where_grey_values_differ(ndim: int, sigma_mm: float) -> None:
+def test_textured_covers_the_highest_local_variance(ndim: int, sigma_mm: float) -> None:
     place = ground(ndim)
     data = place.volume.data[0].double().numpy()
     spacing = place.volume.grid.spacing_mm

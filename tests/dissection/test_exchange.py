@@ -38,7 +38,7 @@ def test_many_cases_are_exchanged_in_random_orders() -> None:
     assert float((shares - 1 / 7).abs().max()) < 4 * np.sqrt(1 / 7 * 6 / 7 / 4000)
 
 
-def test_overlaps_are_those_with_the_label_map_that_is_handed_on(ndim: int) -> None:
+def test_overlaps_are_counted_with_the_exchanged_label_map(ndim: int) -> None:
     generator = torch.Generator().manual_seed(0)
     shape = (7, 6, 5)[:ndim]
     concepts = [torch.rand((2, *shape), generator=generator) < 0.4 for _ in range(5)]
@@ -54,7 +54,7 @@ def test_overlaps_are_those_with_the_label_map_that_is_handed_on(ndim: int) -> N
         assert torch.equal(found[draw], both)
 
 
-def test_a_body_is_laid_over_a_body() -> None:
+def test_one_body_is_resampled_onto_another() -> None:
     """The other body is half as wide and begins elsewhere: each of its voxels stands for two."""
     source, target = Frame((6, 4), ((1, 3), (0, 4))), Frame((9, 4), ((2, 6), (0, 4)))
     mask = torch.zeros(6, 4, dtype=torch.bool)
@@ -75,7 +75,7 @@ def test_a_common_grid_is_left_as_it_is(ndim: int) -> None:
     assert torch.equal(found.members[found.parts.long()].T, torch.stack([mask, ~mask]).flatten(1))
 
 
-def test_the_frame_of_a_body_is_its_box() -> None:
+def test_the_frame_of_a_body_is_its_bounding_box() -> None:
     body = torch.zeros(6, 5, 4, dtype=torch.bool)
     body[2:5, 1, 0:3] = True
     assert Frame.of_body(body.flatten(), (6, 5, 4)).box == ((2, 3), (1, 1), (0, 3))
@@ -136,7 +136,7 @@ def q_of(null: Chance, seed: int, *, planted: int, num_cases: int = 8) -> torch.
 
 
 @pytest.mark.slow
-def test_units_that_know_where_they_are_are_not_named() -> None:
+def test_units_that_encode_position_are_not_named() -> None:
     """At most one run in ten; surrogates, which keep smoothness alone, name them in every run."""
     kept = [bool((q_of(Exchange(), seed, planted=0) <= 0.05).any()) for seed in range(20)]
     assert sum(kept) <= 2
@@ -145,7 +145,7 @@ def test_units_that_know_where_they_are_are_not_named() -> None:
 
 
 @pytest.mark.slow
-def test_units_that_know_their_patient_are_named() -> None:
+def test_units_that_follow_their_own_patient_are_named() -> None:
     found = []
     for seed in range(8):
         q = q_of(Exchange(), seed, planted=5, num_cases=10)

@@ -61,7 +61,7 @@ def test_draws_are_the_largest_values_of_the_body(ndim: int) -> None:
     ("most", "row", "width"),
     [(20, 256, 4.0), (20, 1, 4.0), (600, 256, 4.0), (600, 1, 4.0), (5, 256, 40.0)],
 )
-def test_draws_are_what_sorting_the_whole_field_gives(
+def test_draws_equal_sorting_the_whole_field(
     most: int, row: int, width: float, table: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Few voxels are moved, many are sorted; a body may hold too few of the first at first.
@@ -90,7 +90,7 @@ def test_draws_are_what_sorting_the_whole_field_gives(
         assert torch.equal(values[drawn], expected)
 
 
-def test_blocks_hold_what_their_voxels_hold(ndim: int) -> None:
+def test_blocks_sum_up_their_voxels(ndim: int) -> None:
     """Counted one by one; the last block in proportion."""
     generator = torch.Generator().manual_seed(0)
     shape = (13, 11, 9)[:ndim]
@@ -119,7 +119,7 @@ def test_blocks_hold_what_their_voxels_hold(ndim: int) -> None:
 
 
 @pytest.mark.slow
-def test_blocks_give_the_distribution_that_voxels_give(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_give_the_same_distribution_as_voxels(monkeypatch: pytest.MonkeyPatch) -> None:
     body = ellipsoid((70, 66))
     blob = ndimage.gaussian_filter(np.eye(70, 66)[::-1] * 5.0, 6) > 0.25
     partition = ConceptParts.of([torch.from_numpy(blob.copy())])

@@ -47,7 +47,9 @@ def finding(concept: str, iou: float, unit: int, *, named: bool = True) -> UnitF
         ([pair("a", 0.9, q=0.05)], "a", True),
     ],
 )
-def test_the_best_pair(pairs: list[UnitConceptPair], name: str, named: bool) -> None:
+def test_the_best_pair_of_a_unit_is_found_and_named_above_the_bar(
+    pairs: list[UnitConceptPair], name: str, named: bool
+) -> None:
     best, found = best_pair(pairs, BAR)
     assert (best.concept, found) == (name, named)
 

@@ -29,7 +29,7 @@ def test_information_equals_that_of_scikit_learn(noise: float) -> None:
         assert row == pytest.approx(expected, abs=1e-12)
 
 
-def test_rows_beyond_one_step_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processing_in_portions_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     codes = torch.randint(5, (9, 40), generator=torch.Generator().manual_seed(0))
     whole = normalised_information(codes, codes[0])
     monkeypatch.setattr("esegeta.dissection.information.CODES_AT_A_TIME", 100)
@@ -37,14 +37,14 @@ def test_rows_beyond_one_step_are_the_same(monkeypatch: pytest.MonkeyPatch) -> N
     assert float(whole[0]) == pytest.approx(1)
 
 
-def test_a_constant_tells_nothing() -> None:
+def test_a_constant_has_no_information() -> None:
     x = torch.arange(8)
     assert normalised_information(x[None], torch.zeros_like(x)).tolist() == [0.0]
     assert normalised_information(torch.zeros_like(x)[None], x).tolist() == [0.0]
     assert normalised_information(torch.zeros_like(x)[None], 0 * x).tolist() == [0.0]
 
 
-def test_information_knows_no_order() -> None:
+def test_information_detects_dependence_without_correlation() -> None:
     """A square depends on its root, although they are not correlated."""
     x = torch.linspace(-1, 1, 401)
     y = x.square()
@@ -88,7 +88,7 @@ def test_p_is_uniform_without_dependence() -> None:
     assert np.mean(np.array(found) <= 0.05) < 0.09
 
 
-def test_chance_is_taken_off() -> None:
+def test_the_information_expected_by_chance_is_subtracted() -> None:
     generator = torch.Generator().manual_seed(3)
     x = torch.randint(16, (100,), generator=generator)
     y = torch.randint(16, (100,), generator=generator)
@@ -100,7 +100,7 @@ def test_chance_is_taken_off() -> None:
     assert own.weight == 1 and own.p == pytest.approx(1 / 201)
 
 
-def test_a_draw_that_changes_nothing_counts() -> None:
+def test_draws_equal_to_the_observation_count_in_p() -> None:
     x = torch.arange(20) % 5
     assert dependence(x, x, x.repeat(3, 1)).p == 1
     assert Dependence(1.0, 1.0, 1.0).weight == 0
@@ -108,7 +108,7 @@ def test_a_draw_that_changes_nothing_counts() -> None:
     assert Dependence(0.6, 0.2, 0.1).weight == pytest.approx(0.5)
 
 
-def test_what_a_draw_does_not_know_is_left_out() -> None:
+def test_positions_unknown_to_a_draw_are_left_out() -> None:
     generator = torch.Generator().manual_seed(0)
     x, y = (torch.randint(4, (300,), generator=generator) for _ in range(2))
     known = torch.rand(300, generator=generator) < 0.6

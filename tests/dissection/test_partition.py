@@ -21,7 +21,7 @@ def some_masks(num: int, shape: tuple[int, ...] = (7, 6, 5)) -> list[torch.Tenso
 
 
 @pytest.mark.parametrize("num", [1, 2, 11, 12, 13, 30])
-def test_parts_are_of_the_concepts_of_their_voxels(num: int) -> None:
+def test_every_part_lists_the_concepts_of_its_voxels(num: int) -> None:
     masks = some_masks(num)
     partition = ConceptParts.of(masks)
     for place, mask in enumerate(masks):
@@ -48,7 +48,7 @@ def test_tallies_equal_plain_masks(num: int) -> None:
     assert (found.ceiling().nan_to_num() >= found.iou().nan_to_num()).all()
 
 
-def test_both_empty_is_not_a_number() -> None:
+def test_iou_and_dice_of_two_empty_masks_are_nan() -> None:
     empty = torch.zeros(1, 4, 4, dtype=torch.bool)
     found = tally(above_of(empty), ConceptParts.of([empty[0], ~empty[0]]), 1)
     assert found.iou()[0].isnan().tolist() == [True, False]
@@ -68,7 +68,7 @@ def test_information_quality_is_mutual_information_by_joint_entropy() -> None:
             assert float(found[u, c]) == pytest.approx(expected, abs=1e-12)
 
 
-def test_information_quality_at_its_ends() -> None:
+def test_information_quality_is_one_for_equal_and_zero_for_independent_masks() -> None:
     mask = torch.zeros(4, 4, dtype=torch.bool)
     mask[:2] = True
     other = torch.zeros(4, 4, dtype=torch.bool)
@@ -77,7 +77,7 @@ def test_information_quality_at_its_ends() -> None:
     assert found.information_quality()[0].tolist() == pytest.approx([1, 1, 0])
 
 
-def test_cases_add_up() -> None:
+def test_tallies_of_cases_add_up() -> None:
     one, two = torch.stack(some_masks(3)), torch.stack(some_masks(3))
     concepts = torch.stack(some_masks(4)), torch.stack(some_masks(4))
     sums = tally(above_of(one), ConceptParts.of(list(concepts[0])), 3) + tally(
@@ -93,7 +93,7 @@ def test_cases_add_up() -> None:
 
 
 @pytest.mark.slow
-def test_counts_are_right_where_float32_stops_counting() -> None:
+def test_counts_are_exact_beyond_the_integers_of_float32() -> None:
     """2^24 + 3 voxels of one concept; in float32 adding one to 2^24 changes nothing."""
     count = 2**24 + 3
     everywhere = torch.ones(count, dtype=torch.bool)
@@ -105,7 +105,7 @@ def test_counts_are_right_where_float32_stops_counting() -> None:
 
 
 @pytest.mark.parametrize("num", [1, 5, 13])
-def test_voxels_that_do_not_count_are_as_if_cut_out(num: int) -> None:
+def test_ignored_voxels_count_as_cut_out(num: int) -> None:
     masks, units = some_masks(num), torch.stack(some_masks(3))
     known = torch.rand(7, 6, 5) < 0.6
     whole = ConceptParts.of(masks, known)
@@ -128,7 +128,7 @@ def space(number: int) -> CaseSpace:
     return CaseSpace(number, (7, 6, 5), torch.ones(210, dtype=torch.bool))
 
 
-def test_overlaps_by_chance_leave_them_out_too() -> None:
+def test_overlaps_by_chance_leave_out_ignored_voxels() -> None:
     concept, units = some_masks(1)[0], torch.stack(some_masks(2))
     known = torch.rand(7, 6, 5) < 0.6
     partition = ConceptParts.of([concept], known)

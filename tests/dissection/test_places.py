@@ -13,7 +13,7 @@ SHAPES = {2: (13, 5), 3: (9, 5, 11)}
 
 
 @pytest.mark.parametrize("margin", [0, 2])
-def test_places_lie_in_the_image_where_outputs_are(ndim: int, margin: int) -> None:
+def test_places_are_voxels_of_the_image_at_outputs_of_windows(ndim: int, margin: int) -> None:
     size = (8,) * ndim
     extent = tuple(length - 2 * margin for length in size)
     coverage = Coverage(extent, extent, {}) if margin else None
@@ -42,7 +42,7 @@ def test_places_lie_in_the_image_where_outputs_are(ndim: int, margin: int) -> No
         assert torch.equal(half, (place.voxels - margin) // 2)
 
 
-def test_places_are_of_the_body_and_draws_tell_which_stay_in_it(ndim: int) -> None:
+def test_places_lie_in_the_body_and_draws_mark_those_that_stay(ndim: int) -> None:
     plan = WindowPlan((8,) * ndim, passes=list_passes([0]))
     windows = plan.lay(SHAPES[ndim])
     body = torch.zeros(SHAPES[ndim], dtype=torch.bool)
@@ -62,7 +62,7 @@ def test_places_are_of_the_body_and_draws_tell_which_stay_in_it(ndim: int) -> No
         assert torch.equal(place.stay(), crop.flatten()[flat])
 
 
-def test_places_in_slices_have_no_axis_across_them() -> None:
+def test_places_in_slices_have_two_axes() -> None:
     """A 2D network goes along the second axis: its places are those of the slice's body."""
     body = torch.zeros(9, 4, 11, dtype=torch.bool)
     body[2:6, 1:, 3:10] = True

@@ -56,7 +56,7 @@ def test_equals_kthvalue_bit_for_bit(finder: str, draw: str, quantile: float) ->
 
 
 @pytest.mark.parametrize("rank", [1, 2, 37, 400])
-def test_of_many_portions_few_are_looked_at_twice(rank: int) -> None:
+def test_few_of_many_portions_are_read_twice(rank: int) -> None:
     """Units whose values come in other orders; ties, infinities and what is not a number join."""
     values = torch.stack(
         [torch.randn(3000).sort().values, torch.randn(3000), torch.randn(3000).round()]
@@ -87,14 +87,14 @@ LONG_DRAWS = {
 
 @pytest.mark.parametrize("rank", [1, 37, LONG // FEW])
 @pytest.mark.parametrize("draw", LONG_DRAWS)
-def test_the_largest_of_many_are_those_of_a_sort(draw: str, rank: int) -> None:
+def test_the_largest_of_many_equal_a_sort(draw: str, rank: int) -> None:
     values = LONG_DRAWS[draw]()
     found = LargestValues(rank).take(values).sort(dim=1).values
     assert torch.equal(found, values.sort(dim=1).values[:, -rank:])
 
 
 @pytest.mark.parametrize("finder", FINDERS)
-def test_what_others_took_is_merged_in_any_order_between_passes_too(finder: str) -> None:
+def test_states_of_several_processes_are_merged_in_any_order(finder: str) -> None:
     values = DRAWS["all scales"]()
     rank = rank_of(values.shape[1], 0.25)
     portions = list(values.split([1, 1500, 7, 1493], dim=1))
@@ -139,12 +139,12 @@ def test_keys_are_in_the_order_of_values() -> None:
     assert torch.equal(values_of_bits(keys), values + 0.0)
 
 
-def test_what_does_not_fit_is_counted_instead() -> None:
+def test_histograms_are_used_if_values_do_not_fit_into_memory() -> None:
     assert isinstance(threshold_finder(10, 1000, memory_mb=1), LargestValues)
     assert isinstance(threshold_finder(10, 100_000, memory_mb=1), BitHistograms)
 
 
 @pytest.mark.parametrize(("count", "quantile"), [(0, 0.5), (10, 0.0), (10, 1.0)])
-def test_no_threshold_of_nothing(count: int, quantile: float) -> None:
+def test_a_quantile_of_no_values_is_refused(count: int, quantile: float) -> None:
     with pytest.raises(ConfigError, match="gives no threshold"):
         rank_of(count, quantile)

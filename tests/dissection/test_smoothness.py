@@ -44,7 +44,7 @@ def test_the_smoothness_of_masks_is_that_of_their_fields(ndim: int, width: float
 
 @pytest.mark.parametrize("table", [0, 1 << 24])
 @pytest.mark.parametrize("at_a_time", [1, 1 << 20])
-def test_neighbours_are_those_that_lie_in_the_body_and_the_mask(
+def test_neighbours_are_counted_within_body_and_mask(
     ndim: int, table: int, at_a_time: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Counted by shifting whole masks; voxels at the end of a line have none on the next one."""
@@ -66,7 +66,7 @@ def test_neighbours_are_those_that_lie_in_the_body_and_the_mask(
     assert torch.equal(both, torch.stack([two for _, two in expected], dim=1))
 
 
-def test_a_lump_at_the_edge_is_wide_and_not_noise(ndim: int) -> None:
+def test_a_blob_at_the_edge_of_the_body_counts_as_smooth(ndim: int) -> None:
     """Near neighbours are all in it, and far ones out of the body: it counted as single voxels."""
     body = ellipsoid(SHAPES[ndim])
     for seed in {2: (53, 113), 3: (39, 114)}[ndim]:

@@ -60,7 +60,7 @@ def between(places: list[Places], x: list[torch.Tensor], y: list[torch.Tensor]) 
     return dependence(bins.codes(known), codes, torch.cat(drawn, dim=1))
 
 
-def test_values_of_fields_are_those_of_the_field_that_is_moved() -> None:
+def test_values_of_a_draw_equal_the_shifted_field() -> None:
     fields = Fields((2.0, 1.0), torch.zeros(12, 9, dtype=torch.int64), 3)
     points = torch.tensor([[0, 0], [11, 8], [5, 3]])
     found = fields.values(fields.draws_of_a_field + 2, points)
@@ -76,7 +76,7 @@ def test_values_of_fields_are_those_of_the_field_that_is_moved() -> None:
     torch.testing.assert_close(found, torch.stack(rows)[: len(found)], rtol=0, atol=0)
 
 
-def test_a_draw_has_the_units_values_elsewhere() -> None:
+def test_a_draw_rearranges_the_values_of_the_unit() -> None:
     (place, *_) = places_in_discs(0)
     activation = smooth(np.random.default_rng(0), 2.0)
     own = Bins.of(activation.flatten()).codes(activation)
@@ -115,7 +115,7 @@ def test_draws_are_as_smooth_as_the_unit(width: float) -> None:
     assert truth - 0.08 < np.mean(found) < truth + 0.25
 
 
-def test_a_silent_unit_stays_silent() -> None:
+def test_draws_of_a_constant_unit_are_constant() -> None:
     (place, *_) = places_in_discs(0)
     drawn = StandIns(place, 3).codes(disc().long() * 0, torch.zeros(SIDE, SIDE), WHOLE)
     assert torch.equal(drawn, torch.zeros(3, len(place.voxels), dtype=torch.int64))

@@ -62,7 +62,7 @@ def test_overlaps_count_the_ranked_voxels_of_each_unit() -> None:
             assert torch.equal(found[:, unit, place], expected)
 
 
-def test_all_units_of_a_draw_move_alike_however_they_are_split() -> None:
+def test_all_units_of_a_draw_use_one_field_for_any_batching() -> None:
     body = ellipsoid(SHAPES[2])
     fields = np.stack([smooth(np.random.default_rng(n), SHAPES[2], 1 + n) for n in range(3)])
     masks = torch.from_numpy(fields > 1.5)
@@ -131,7 +131,7 @@ def test_independent_units_in_a_body_are_not_named(width: float) -> None:
 
 
 @pytest.mark.slow
-def test_detectors_are_named_all_the_same() -> None:
+def test_planted_detectors_are_named() -> None:
     found = []
     for seed in range(4):
         q = q_of(Surrogates, seed, width=2.0, planted=5)
@@ -151,8 +151,8 @@ def test_a_few_detectors_among_many_units_are_named() -> None:
     assert np.mean(found) > 0.9
 
 
-def test_the_smallest_p_of_a_small_body_is_the_share_of_draws_in_the_same_place() -> None:
-    """Of a unit that marks its concept and nothing else: where there is no room, so does chance."""
+def test_the_smallest_p_of_a_small_body_is_the_share_of_matching_draws() -> None:
+    """A unit equal to its concept: in a body without room, random draws often match it too."""
     body = torch.ones(15, 12, dtype=torch.bool)
     concept = torch.zeros(15, 12, dtype=torch.bool)
     concept[1:5, 2:10] = True
@@ -167,7 +167,7 @@ def test_the_smallest_p_of_a_small_body_is_the_share_of_draws_in_the_same_place(
     assert float(null.p_values(nothing, found)) == 1
 
 
-def test_a_single_voxel_is_as_fine_as_can_be() -> None:
+def test_a_single_voxel_has_the_finest_smoothness() -> None:
     """It has no neighbours that could be alike."""
     body = torch.ones(1, 1, dtype=torch.bool)
     found = smoothness_vox(above_of(body[None]), 1, (1, 1), body.flatten(), (1.0, 1.0))

@@ -27,7 +27,7 @@ def p_of(observed: list[float], draws: np.ndarray) -> torch.Tensor:
     return found[:, 0]
 
 
-def test_of_an_exponential_tail_p_is_its_own() -> None:
+def test_p_of_an_exponential_tail_is_exact() -> None:
     """The mean excess of 100 draws is off by a tenth, and so is the exponent."""
     draws = np.random.default_rng(0).exponential(1000, (DRAWS, 20))
     for true in (1e-3, 1e-4, 1e-5):
@@ -45,7 +45,7 @@ def test_of_an_exponential_tail_p_is_its_own() -> None:
         stats.betabinom(400, 1, 9),
     ],
 )
-def test_of_overlaps_that_end_p_is_not_too_small(law: object) -> None:
+def test_p_of_light_tails_is_not_too_small(law: object) -> None:
     """Lighter tails than an exponential, and one that is as heavy: p is too large, if anything."""
     draws = law.rvs(size=(DRAWS, 200), random_state=np.random.default_rng(1))
     fresh = law.rvs(size=(60, 200), random_state=np.random.default_rng(2))
@@ -55,7 +55,7 @@ def test_of_overlaps_that_end_p_is_not_too_small(law: object) -> None:
         assert float((found <= level).double().mean()) < 1.3 * level + 2e-4
 
 
-def test_many_zeros_are_no_tail() -> None:
+def test_too_few_nonzero_draws_have_no_fitted_tail() -> None:
     """Where hardly any draw meets the concept nothing is known beyond the draws."""
     draws = np.zeros((DRAWS, 1))
     draws[:30] = 50
@@ -72,7 +72,7 @@ def test_few_draws_have_no_tail_and_p_has_a_floor() -> None:
     assert least_p(499) == 1 / 500 and least_p(DRAWS) == 1e-6
 
 
-def test_what_ten_draws_reach_is_their_share() -> None:
+def test_p_of_a_value_that_ten_draws_reach_is_their_share() -> None:
     draws = np.random.default_rng(3).exponential(1000, (DRAWS, 1))
     tenth = float(np.sort(np.floor(draws[:, 0]))[-10])
     assert float(p_of([tenth], draws)) == pytest.approx(11 / (DRAWS + 1))

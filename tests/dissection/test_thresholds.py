@@ -39,7 +39,7 @@ def found(search: ThresholdSearch) -> Thresholds:
     return search.unit_thresholds()
 
 
-def test_what_may_not_be_kept_on_disk_is_counted_with_the_same_outcome() -> None:
+def test_recomputing_instead_of_keeping_on_disk_gives_the_same_thresholds() -> None:
     whole, counted = new(), new(kept_mb=1e-4)
     assert whole.passes_of_parts == [1, 1]
     assert counted.passes_of_parts == [3, 3]
@@ -51,8 +51,8 @@ def test_what_may_not_be_kept_on_disk_is_counted_with_the_same_outcome() -> None
 
 
 @pytest.mark.parametrize("kept_mb", [1.0, 1e-4], ids=["values", "counts"])
-def test_a_search_goes_on_from_what_was_known_after_each_pass(kept_mb: float) -> None:
-    """As those do that share the cases among themselves: each pass is somebody else's."""
+def test_a_search_resumes_after_each_pass(kept_mb: float) -> None:
+    """As parts that share the cases do: each pass runs in another process."""
     search, state = new(kept_mb=kept_mb), {}
     for turn in range(search.num_passes):
         search = new(kept_mb=kept_mb)
@@ -71,7 +71,7 @@ def test_a_search_goes_on_from_what_was_known_after_each_pass(kept_mb: float) ->
 
 
 @pytest.mark.parametrize("room", [1 << 25, 0])
-def test_the_edges_of_bins_stay_for_the_next_case_as_far_as_there_is_room(
+def test_bin_edges_are_cached_within_the_memory_limit(
     room: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("esegeta.dissection.thresholds.TABLE_BYTES", room)

@@ -22,7 +22,7 @@ def edge(source: TrailNode, target: TrailNode, weight: float) -> TrailEdge:
     return TrailEdge(source, target, weight, weight, 0.0, 1.0, 1.0, 0.01, 0.02)
 
 
-def test_every_edge_counts() -> None:
+def test_the_strength_of_a_trail_is_the_product_of_its_edges() -> None:
     """A way with one weak edge may be the stronger one, and the label decides as any edge does."""
     a, b, c = node(0), node(1), node(1, 1)
     edges = [edge(a, b, 0.9), edge(b, LABEL, 0.3), edge(a, c, 0.5), edge(c, LABEL, 0.5)]
@@ -31,7 +31,7 @@ def test_every_edge_counts() -> None:
     assert (trail.strength, trail.width) == (pytest.approx(0.27), 0.3)
 
 
-def test_of_equally_strong_trails_the_longer_one() -> None:
+def test_the_longer_of_equally_strong_trails_is_chosen() -> None:
     a, b = node(0), node(1)
     edges = [edge(a, LABEL, 1.0), edge(a, b, 1.0), edge(b, LABEL, 1.0)]
     (trail,) = strongest_trails([a, b, LABEL], edges, LABEL)
@@ -39,7 +39,7 @@ def test_of_equally_strong_trails_the_longer_one() -> None:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_strongest_of_all_paths(seed: int) -> None:
+def test_the_strongest_trail_equals_a_search_of_all_paths(seed: int) -> None:
     generator = np.random.default_rng(seed)
     nodes = [node(order, unit) for order in range(4) for unit in range(3)] + [LABEL]
     edges = [
@@ -70,7 +70,7 @@ def test_strongest_of_all_paths(seed: int) -> None:
     assert [trail.strength for trail in trails] == sorted((s for s, _ in found), reverse=True)
 
 
-def test_words() -> None:
+def test_trails_are_described_in_words() -> None:
     a, b = node(0, 0, "edges"), node(1, 2)
     c, d = node(2, 0, "bone surface"), node(3, 0, "bone surface")
     chain = [a, b, c, d, LABEL]
@@ -84,7 +84,7 @@ def test_words() -> None:
     assert a.name == "layer0[0]" and LABEL.name == "(logits)[1]"
 
 
-def test_no_way_to_the_label() -> None:
+def test_without_an_edge_to_the_label_there_is_no_trail() -> None:
     a, b = node(0), node(1)
     assert strongest_trails([a, b, LABEL], [edge(a, b, 1.0)], LABEL) == []
     assert strongest_trails([a, b, LABEL], [], LABEL) == []

@@ -68,7 +68,7 @@ def autograd(value: Tensor, module: nn.Module) -> dict[str, Tensor]:
 @pytest.mark.parametrize(
     "target", [VoxelTarget("one", "logit"), DiceTarget("one", "label")], ids=["linear", "dice"]
 )
-def test_slopes_of_a_target_are_those_of_the_whole_prediction(target: Target) -> None:
+def test_gradients_of_a_target_equal_those_of_the_whole_prediction(target: Target) -> None:
     from monai.inferers import sliding_window_inference
 
     model = network(2)
@@ -84,7 +84,7 @@ def test_slopes_of_a_target_are_those_of_the_whole_prediction(target: Target) ->
         torch.testing.assert_close(slopes[name], slope, rtol=2e-4, atol=2e-5)
 
 
-def test_tracin_is_its_definition_by_autograd(ndim: int) -> None:
+def test_tracin_equals_its_definition_by_autograd(ndim: int) -> None:
     window = (8,) * ndim
     model = network(ndim)
     predictor = builders.predictor(model, window)
@@ -180,7 +180,7 @@ def test_tracin_equals_captum_where_the_target_is_a_loss(tmp_path: Path) -> None
         assert trace(own, rates)[f"z{place}"] == pytest.approx(selfish, rel=1e-4)
 
 
-def test_training_on_an_example_moves_the_target_as_it_says() -> None:
+def test_influence_predicts_the_change_by_a_training_step() -> None:
     model = network(2).double()
     predictor = builders.predictor(model, (8, 8))
     volume = builders.volume((13, 11), seed=7)
@@ -227,7 +227,7 @@ def test_mislabelled_examples_have_the_largest_self_influence() -> None:
     assert set(sorted(found, key=found.__getitem__)[-2:]) == {"3", "8"}
 
 
-def test_the_eigenbasis_gives_the_inverse_of_the_whole_matrix_where_it_can() -> None:
+def test_the_eigenbasis_gives_the_exact_inverse_where_it_can() -> None:
     # A weight of one output channel: its Fisher matrix is the inputs' factor, nothing is lost.
     generator = torch.Generator().manual_seed(0)
     slopes = [torch.randn((1, 2, 3), generator=generator) for _ in range(9)]
@@ -263,7 +263,7 @@ def test_a_loss_that_is_not_finite_is_named() -> None:
         list(window_slopes(predictor, parameters, example, loss))
 
 
-def test_rank_agreement_is_spearmans() -> None:
+def test_rank_agreement_is_spearmans_correlation() -> None:
     from scipy import stats
 
     one, other = [0.1, 3.0, 2.0, 2.0, 7.0], [5.0, 6.0, 1.0, 4.0, 9.0]
@@ -279,8 +279,8 @@ def test_rank_agreement_is_spearmans() -> None:
     assert math.isnan(rank_agreement([1.0, 1.0], [1.0, 2.0]).correlation)
 
 
-def test_the_chance_of_an_order_of_many_examples_is_drawn() -> None:
-    """Of ten examples there are 3.6 million orders: a hundred thousand of them tell."""
+def test_p_of_rank_agreement_is_sampled_for_many_examples() -> None:
+    """Ten examples have 3.6 million orders, of which a hundred thousand are drawn."""
     from scipy import stats
 
     one = list(range(10))
@@ -320,7 +320,7 @@ def test_windows_of_a_2d_network_are_slices_of_a_scan() -> None:
                     torch.testing.assert_close(slopes[name], slope)
 
 
-def test_a_network_that_shrinks_windows_has_no_influence() -> None:
+def test_influence_is_refused_for_a_network_that_shrinks_windows() -> None:
     model = half_resolution(2)
     predictor = builders.predictor(model, (8, 8))
     example = make_example("z", 2, seed=0, window=(8, 8))

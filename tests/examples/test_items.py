@@ -21,7 +21,7 @@ def test_slices_and_components_are_those_of_the_mask() -> None:
     assert torch.equal(components == 2, slices == 1)
 
 
-def test_a_supervoxel_is_in_a_mask_by_more_than_half() -> None:
+def test_a_supervoxel_is_in_a_mask_that_holds_more_than_half_of_it() -> None:
     supervoxels = torch.tensor([[0, 0, 1, 1], [0, 2, 2, 1]])
     mask = torch.tensor([[True, True, True, False], [False, True, False, False]])
     expected = torch.tensor([[1, 1, 0, 0], [1, 0, 0, 0]])  # 2 of 3, 1 of 3, 1 of 2
@@ -46,7 +46,7 @@ def test_means_over_regions_of_several_maps_are_those_of_each() -> None:
     assert regions.sizes.tolist() == sizes
 
 
-def test_a_thumbnail_is_the_slice_that_holds_most_of_an_item() -> None:
+def test_a_thumbnail_shows_the_slice_with_most_of_the_item() -> None:
     image = torch.zeros((4, 5, 3))
     image[2] = 1.0
     numbers = torch.zeros((4, 5, 3), dtype=torch.int64)

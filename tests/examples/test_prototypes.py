@@ -61,7 +61,9 @@ def test_the_greedy_choice_takes_the_best_step() -> None:
     assert choose_prototypes(kernel, 3).greedy_mmd2 == pytest.approx(mmd2(kernel.numpy(), greedy))
 
 
-def test_exchanges_help_and_the_bound_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exchanges_improve_the_greedy_choice_and_the_bound_holds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("esegeta.examples.prototypes.MOST_TRIED", 0)
     kernel = kernel_of(1)
     found = choose_prototypes(kernel, 3)

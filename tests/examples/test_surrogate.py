@@ -50,7 +50,7 @@ def test_a_tree_recovers_a_planted_rule() -> None:
     assert rule["depth_mm"] == pytest.approx(0.5, abs=0.05)
 
 
-def test_a_sparse_linear_model_keeps_what_is_planted() -> None:
+def test_a_sparse_linear_model_recovers_planted_features() -> None:
     values = values_of()
     presence = table("presence", 2 * values[:, 0] - values[:, 2] > 0.5, values)
     assert measure_fidelity(presence, "linear", 1).value > 0.7
@@ -73,7 +73,7 @@ def test_noise_has_no_fidelity(kind: str) -> None:
     assert measure_fidelity(dice, kind, 3).value < 0.2
 
 
-def test_fidelity_is_of_what_was_held_out() -> None:
+def test_fidelity_is_measured_on_held_out_cases() -> None:
     # Every group has a rule of its own: what is learned of the others is wrong on it.
     values = np.tile(np.linspace(0, 1, 40)[:, None], (2, 4))
     answers = np.concatenate([values[:40, 0] > 0.5, values[:40, 0] <= 0.5])
@@ -117,7 +117,7 @@ def test_features_of_a_region_are_those_counted_by_hand() -> None:
 
 
 @pytest.mark.parametrize("kind", ["tree", "linear"])
-def test_what_was_only_ever_seen_one_way_is_predicted_that_way(kind: str) -> None:
+def test_a_surrogate_trained_on_one_class_predicts_it(kind: str) -> None:
     """The label is in all of one case and nowhere in the other: each misleads about the other."""
     values = values_of(40)
     groups = np.repeat([0, 1], 20)

@@ -67,7 +67,7 @@ def caught(run: Call) -> list[Resolved]:
 
 
 @for_each(SPELLINGS)
-def test_a_spelling_is_seen_and_resolved(name: str, place: int) -> None:
+def test_every_form_of_a_call_is_seen_and_resolved(name: str, place: int) -> None:
     spelling = TABLE[name][place]
     x = torch.rand(3, 1, 5) + 0.2
     x = x[:, 0] if name == "mm" else x
@@ -80,7 +80,7 @@ def test_a_spelling_is_seen_and_resolved(name: str, place: int) -> None:
 
 
 @pytest.mark.parametrize("kind", MODULES)
-def test_a_module_is_seen(kind: type[nn.Module]) -> None:
+def test_an_activation_module_is_seen(kind: type[nn.Module]) -> None:
     module = kind().eval()
     x = torch.randn(3, 2, 5)
     (call,) = caught(lambda: module(x))
@@ -89,7 +89,7 @@ def test_a_module_is_seen(kind: type[nn.Module]) -> None:
 
 
 @pytest.mark.parametrize("kind", [nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SiLU, nn.Hardtanh, nn.SELU])
-def test_a_module_in_place_writes_over_its_input(kind: type[nn.Module]) -> None:
+def test_an_in_place_module_overwrites_its_input(kind: type[nn.Module]) -> None:
     x = torch.randn(3, 2, 5)
     expected = kind()(x)
     (call,) = caught(lambda: kind(inplace=True)(x))

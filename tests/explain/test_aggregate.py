@@ -34,7 +34,7 @@ def attribution_of(data: torch.Tensor, num_channels: int | None = None) -> Attri
     return replace(Saliency().explain(model, image, frozen(model, image)), data=data)
 
 
-def test_a_map_that_is_known_by_region(ndim: int) -> None:
+def test_a_map_with_known_sums_by_region(ndim: int) -> None:
     shape = SHAPES[ndim]
     integers = torch.zeros(shape, dtype=torch.int32)
     integers[:2], integers[2:3] = 1, 7
@@ -96,12 +96,12 @@ def test_sums_are_those_of_a_loop_over_regions(values: tuple[int, ...]) -> None:
     assert [row.region for row in rows] == [name for name in names for _ in range(2)]
 
 
-def test_a_map_of_voxels_over_channels_is_of_all() -> None:
+def test_a_map_without_channels_has_one_row_for_all_channels() -> None:
     rows = aggregate(attribution_of(torch.ones(1, 6, 5), num_channels=2))
     assert [(row.region, row.channel, row.share) for row in rows] == [("all", "all", 1.0)]
 
 
-def test_zero_can_have_a_name() -> None:
+def test_the_region_zero_may_be_named() -> None:
     atlas = Atlas("x", torch.zeros(6, 5, dtype=torch.int64), {0: "background"})
     assert aggregate(attribution_of(torch.ones(1, 6, 5)), atlas)[-1].region == "background"
 

@@ -17,7 +17,7 @@ from tests.explain.relevance import by_rule
 from tests.oracles import frozen, relative_gap
 
 
-def test_softmax_is_its_tangent() -> None:
+def test_softmax_is_replaced_by_its_tangent() -> None:
     """x times the pulled back R / s, by autograd; what is masked out gets nothing."""
     x, relevance = torch.randn(3, 5), torch.randn(3, 5)
     x[:, 2] = -torch.inf
@@ -61,7 +61,7 @@ def both(network: nn.Module, x: Tensor, relevance: Tensor) -> tuple[Tensor, Sett
     return found, given
 
 
-def test_a_mask_of_truth_values_is_one_of_infinities() -> None:
+def test_a_boolean_mask_equals_a_mask_of_infinities() -> None:
     x, relevance = torch.randn(1, 1, 6, 2), torch.randn(1, 1, 6, 4)
     seen = torch.ones(6, 6).tril().bool()
     expected, _ = both(Attention(True, None, is_causal=True), x, relevance)
@@ -72,8 +72,10 @@ def test_a_mask_of_truth_values_is_one_of_infinities() -> None:
 
 
 @pytest.mark.parametrize("held", ["query", "key"])
-def test_without_a_way_through_the_scores_values_get_all(held: str) -> None:
-    """By AttnLRP as by the rule that holds the weights."""
+def test_values_get_all_relevance_if_attention_weights_do_not_depend_on_the_input(
+    held: str,
+) -> None:
+    """Both by AttnLRP and by the rule that holds the weights constant."""
 
     class Held(Attention):
         def forward(self, x: Tensor) -> Tensor:
@@ -88,7 +90,7 @@ def test_without_a_way_through_the_scores_values_get_all(held: str) -> None:
 
 
 @pytest.mark.parametrize("mask", [None, "bias", "causal"])
-def test_torchs_attention_is_what_it_is_made_of(mask: str | None) -> None:
+def test_torchs_attention_equals_its_written_out_form(mask: str | None) -> None:
     x, relevance = torch.randn(1, 1, 6, 2), torch.randn(1, 1, 6, 4)
     added = torch.randn(6, 6) if mask == "bias" else None
     keys = {"is_causal": True} if mask == "causal" else {}
@@ -104,7 +106,7 @@ def test_torchs_attention_is_what_it_is_made_of(mask: str | None) -> None:
         assert given.ledger.total(what) == pytest.approx(other.ledger.total(what), rel=1e-3)
 
 
-def test_values_alone_or_both() -> None:
+def test_relevance_goes_to_values_alone_or_also_to_weights() -> None:
     """Half goes through the weights, less what the softmax keeps."""
     x, relevance = torch.randn(1, 1, 6, 2), torch.randn(1, 1, 6, 4)
     network = Attention(True)
@@ -116,7 +118,7 @@ def test_values_alone_or_both() -> None:
     assert relative_gap(found, values) > 0.1
 
 
-def test_layer_norm_and_gelu_hand_on_what_they_get() -> None:
+def test_layer_norm_and_gelu_pass_relevance_on() -> None:
     torch.manual_seed(0)
     norm = nn.LayerNorm(5)
     nn.init.normal_(norm.weight)

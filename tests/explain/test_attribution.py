@@ -46,7 +46,7 @@ def test_total_is_the_sum_over_channels(attribution: Attribution) -> None:
     assert attribution.total.min() < 0 < attribution.total.max()
 
 
-def test_each_channel_has_its_share(attribution: Attribution) -> None:
+def test_a_map_without_channels_is_shared_evenly_among_channels(attribution: Attribution) -> None:
     assert torch.equal(attribution.per_channel(), attribution.data)
     of_voxels = replace(attribution, data=attribution.data[:1])
     assert not of_voxels.has_channels
@@ -55,7 +55,7 @@ def test_each_channel_has_its_share(attribution: Attribution) -> None:
     torch.testing.assert_close(shares.sum(dim=0), of_voxels.total)
 
 
-def test_one_channel_is_no_channels(ndim: int) -> None:
+def test_an_image_of_one_channel_has_no_channel_maps(ndim: int) -> None:
     model = predictor(unet(ndim), (8,) * ndim)
     image = volume(SHAPES[ndim])
     found = Saliency().explain(model, image, frozen(model, image))
@@ -90,7 +90,7 @@ def test_the_sidecar_stands_beside_the_map() -> None:
     assert sidecar_path(Path("a/b.nii")) == Path("a/b.json")
 
 
-def test_facts_of_a_gradient(ndim: int) -> None:
+def test_the_facts_of_a_gradient_count_windows(ndim: int) -> None:
     model = predictor(unet(ndim), (8,) * ndim)
     image = volume(SHAPES[ndim])
     facts = Saliency().explain(model, image, frozen(model, image)).facts
@@ -103,7 +103,7 @@ def test_facts_of_a_gradient(ndim: int) -> None:
     assert facts.completeness_delta is None
 
 
-def test_a_target_may_be_frozen_on_the_way(ndim: int) -> None:
+def test_a_target_is_frozen_if_it_is_not_yet(ndim: int) -> None:
     model = predictor(unet(ndim), (8,) * ndim)
     image = volume(SHAPES[ndim])
     target = VoxelTarget("one")
@@ -113,7 +113,7 @@ def test_a_target_may_be_frozen_on_the_way(ndim: int) -> None:
     assert found.target.description == "sum of logit of one over predicted"
 
 
-def test_units_speak_of_the_target(ndim: int) -> None:
+def test_units_of_maps_name_the_target(ndim: int) -> None:
     model = predictor(unet(ndim), (8,) * ndim)
     image = volume(SHAPES[ndim])
     target = frozen(model, image, everywhere(of="probability", reduce="mean"))

@@ -53,7 +53,7 @@ def test_the_default_layer_of_a_parametrized_network_is_that_of_the_plain_one(
     assert torch.equal(awkward, plain)
 
 
-def test_a_weight_is_no_layer(ndim: int) -> None:
+def test_a_parametrized_weight_is_refused_as_a_layer(ndim: int) -> None:
     network = parametrized(Tower(ndim), "spectral")
     for name in ("grad_cam", "neuron_conductance"):
         for layer in ("enter.parametrizations.weight", "enter.parametrizations.weight.0"):
@@ -90,7 +90,9 @@ def test_activation_checkpointing_changes_no_map(name: str) -> None:
 
 @pytest.mark.parametrize("use_reentrant", [False, True])
 @pytest.mark.parametrize("name", ["deep_lift", "guided_backprop", "lrp", "saliency"])
-def test_nor_those_that_reach_the_voxels(name: str, use_reentrant: bool, ndim: int) -> None:
+def test_activation_checkpointing_changes_no_map_on_voxels(
+    name: str, use_reentrant: bool, ndim: int
+) -> None:
     """DeepLIFT's multipliers were exchanged for slopes in the backward pass, and nothing said."""
     method = BACK_TO_VOXELS[name]
     found = explained(method, Checkpointed(ndim, use_reentrant=use_reentrant), ndim)
@@ -171,7 +173,7 @@ class Tokens(Tower):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_units_behind_their_positions_are_not_taken_for_positions(name: str, ndim: int) -> None:
+def test_layers_with_units_last_are_refused(name: str, ndim: int) -> None:
     """A grid of 6 x 4 positions and 4 units was read as 6 units on a grid of 4 x 4."""
     for layer, message in (("last", "has its units last"), ("tokens", "spatial axes")):
         with pytest.raises(LayerError, match=f'layer "{layer}".*{message}'):

@@ -15,7 +15,7 @@ from tests.builders import SHAPES, volume
 SPACINGS_MM = (1.0, 2.0, 4.0)
 
 
-def test_zero_mean_and_minimum(ndim: int) -> None:
+def test_baselines_of_zero_mean_and_minimum(ndim: int) -> None:
     image = volume(SHAPES[ndim], 3)
     assert not Baseline("zero").of(image).any()
     for kind in ("mean", "minimum"):
@@ -59,7 +59,7 @@ def test_a_file_that_does_not_fit_is_refused(shape: tuple[int, ...] | None) -> N
         baseline.of(volume((5, 4)))
 
 
-def test_words_become_baselines() -> None:
+def test_baselines_may_be_given_as_words() -> None:
     assert parse_baseline("mean") == Baseline("mean")
     assert parse_baseline(Baseline("zero")) == Baseline("zero")
     assert IntegratedGradients(baseline="minimum").baseline == Baseline("minimum")

@@ -74,7 +74,7 @@ def test_mirrored_networks_of_an_ensemble(kind: str, of: str) -> None:
     assert other.value() == pytest.approx(one.value(), rel=ROUNDING)
 
 
-def test_half_precision_is_as_good_as_before() -> None:
+def test_half_precision_loses_no_accuracy_by_slabs() -> None:
     whole, slabs = both("log_probability, mean")
     halves = [
         Saliency().explain(
@@ -118,14 +118,14 @@ def test_flipped_targets_are_formed_of_flipped_slabs() -> None:
     assert relative_gap(maps[1], maps[0]) < ROUNDING
 
 
-def test_the_cost_counts_the_windows_that_run_again() -> None:
+def test_the_windows_that_run_twice_are_counted() -> None:
     whole, slabs = both("probability")
     counts = [Saliency().explain(*parts).facts.windows_run for parts in (whole, slabs)]
     assert counts[1] == 2 * counts[0]
 
 
 @pytest.mark.parametrize("of", ["probability", "dice"])
-def test_no_more_than_a_slab_is_held(of: str) -> None:
+def test_memory_holds_at_most_one_slab(of: str) -> None:
     network = pointwise(3, out_channels=5)
     model = replace(predictor(network, (4, 4, 4), num_outputs=5, batch_size=1), held_mb=0)
     image = volume((16, 8, 8))

@@ -79,7 +79,7 @@ def test_a_2d_network_over_slices_equals_the_slow_rewrite(method: type) -> None:
     assert relative_gap(found, SLOW[method](model.windows(image.batch), *tapped)) < TOLERANCE
 
 
-def test_channel_weights_are_global_and_not_of_each_window() -> None:
+def test_channel_weights_are_averaged_over_all_windows() -> None:
     """Windows by themselves, averaged, are what others do: another map."""
     network = Smooth(2)
     model = predictor(network, (8, 8))
@@ -111,7 +111,7 @@ def test_windowed_is_whole_for_a_pointwise_network(ndim: int, method: type) -> N
     assert relative_gap(maps[0], maps[1]) < TOLERANCE
 
 
-def test_hires_cam_is_exact_for_what_a_layer_passes_on_linearly(ndim: int) -> None:
+def test_hires_cam_is_exact_before_a_linear_tail(ndim: int) -> None:
     """The layer is the network: at each voxel the map is that voxel's part of the target."""
     network = nn.Sequential(linear(ndim, in_channels=2), nn.Identity())
     model = predictor(network, (4,) * ndim)
@@ -212,7 +212,7 @@ def test_layers_that_cannot_serve_are_refused(method: type, layer: str, message:
         method(layer=layer).explain(model, image, frozen(model, image))
 
 
-def test_a_map_that_relu_empties_is_refused_with_advice(ndim: int) -> None:
+def test_a_map_emptied_by_relu_is_refused_with_advice(ndim: int) -> None:
     """Activations of one sign that lower the target everywhere."""
     network = linear(ndim)
     network.weight.data.fill_(1.0)

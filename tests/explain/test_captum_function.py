@@ -85,7 +85,7 @@ def test_slopes_are_those_of_autograd_through_the_prediction(
     close(found, wanted)
 
 
-def test_values_without_a_slope_are_those_of_the_target(
+def test_values_without_gradient_equal_the_target(
     model: esegeta.SegmentationModel, image: Volume, target: FrozenTarget
 ) -> None:
     objective = Objective.of(model, target, image)
@@ -96,7 +96,7 @@ def test_values_without_a_slope_are_those_of_the_target(
 
 
 @pytest.mark.parametrize("ndim", [3])
-def test_what_cannot_be_is_refused(model: esegeta.SegmentationModel, image: Volume) -> None:
+def test_invalid_arguments_are_refused(model: esegeta.SegmentationModel, image: Volume) -> None:
     with pytest.raises(TargetError, match=r"model\.as_captum\(target, volume\)"):
         model.as_captum(model.target("one"))
     function = model.as_captum(model.target("one"), image)

@@ -116,7 +116,7 @@ def test_voxels_in_no_feature_are_never_replaced(
 
 
 @pytest.mark.parametrize("ndim", [2])
-def test_a_noise_tunnel_is_built_on_another_class(
+def test_a_noise_tunnel_takes_another_class_as_its_method(
     model: esegeta.SegmentationModel, image: Volume, target: FrozenTarget
 ) -> None:
     inner = {"attribution_method": {"class": "captum.attr:Saliency"}}
@@ -130,7 +130,7 @@ def test_a_noise_tunnel_is_built_on_another_class(
 
 
 @pytest.mark.parametrize("ndim", [2])
-def test_an_argument_may_be_none_where_captum_takes_none(
+def test_arguments_may_be_none_if_captum_accepts_it(
     model: esegeta.SegmentationModel, image: Volume, target: FrozenTarget
 ) -> None:
     box = {"sliding_window_shapes": (2, 3, 3)}
@@ -145,7 +145,7 @@ def test_an_argument_may_be_none_where_captum_takes_none(
 
 
 @pytest.mark.parametrize("ndim", [2])
-def test_what_is_no_map_of_the_images_shape_is_refused(
+def test_a_result_of_another_shape_than_the_image_is_refused(
     model: esegeta.SegmentationModel, image: Volume, target: FrozenTarget
 ) -> None:
     given = {"n_samples": 8, "return_input_shape": False}
@@ -158,7 +158,7 @@ class Own(captum.attr.Saliency):
     """A class that Captum does not know."""
 
 
-def test_what_the_values_of_ones_own_class_mean_has_to_be_said() -> None:
+def test_an_unknown_class_needs_a_meaning_of_its_values() -> None:
     own = f"{__name__}:Own"
     with pytest.raises(ConfigError, match="what a value of Own means is not known; give `meaning`"):
         Captum(own)
@@ -215,7 +215,7 @@ def attributing(kind: str, **arguments: Any) -> dict[str, Any]:
         ({"class": "captum.attr:Lime", "init": {"perturb_func": 3}}, "Lime refuses"),
     ],
 )
-def test_what_cannot_be_is_refused_before_the_run(
+def test_invalid_keys_are_refused_before_the_run(
     keys: dict[str, Any], words: str, tmp_path: Any
 ) -> None:
     lab = unet_lab(tmp_path)

@@ -88,7 +88,7 @@ def test_slopes_of_a_mean_of_probabilities(ndim: int) -> None:
     assert float(slopes["model.0"] @ step) == pytest.approx((values[0] - values[1]) / 2, rel=1e-4)
 
 
-def test_targets_together_are_as_alone(ndim: int) -> None:
+def test_slopes_of_several_targets_equal_those_of_each_alone(ndim: int) -> None:
     model = predictor(unet(ndim), (8,) * ndim, batch_size=3)
     image = volume(SHAPES[ndim])
     place = scene(model.logits(image.batch), of=image)
@@ -116,8 +116,8 @@ def test_the_map_of_a_vector_adds_up_to_its_derivative(ndim: int) -> None:
         assert found.parameters["concept"] == "it"
 
 
-def test_a_closed_form(ndim: int) -> None:
-    """Of tanh(Wx) . h the slope by unit k at any voxel of the mask is h_k."""
+def test_slopes_of_a_small_network_in_closed_form(ndim: int) -> None:
+    """The slope of tanh(Wx) . h by unit k at any voxel of the mask is h_k."""
     network = pointwise(ndim)
     model = predictor(network, (4,) * ndim)
     image = volume(SHAPES[ndim])

@@ -73,7 +73,7 @@ def test_two_layers_and_a_relu_from_the_jacobian() -> None:
 
 
 @pytest.mark.parametrize("rule", ["epsilon", "z_plus", "flat"])
-def test_what_biases_hand_on_written_out(rule: str) -> None:
+def test_the_distribution_of_biases_equals_a_written_out_sum(rule: str) -> None:
     """R_j is handed to c_ij, the rest to |c_ij|, and evenly where nothing contributes."""
     torch.manual_seed(1)
     layer = nn.Conv2d(2, 3, 2, padding=1)
@@ -132,7 +132,7 @@ def make_network(name: str) -> nn.Module:
 
 
 @pytest.mark.parametrize("name", ["SegResNet", "BasicUNet", "AttentionUnet", "MedNeXt"])
-def test_networks_whose_biases_keep_much_say_so_and_lose_nothing_by_default(name: str) -> None:
+def test_relevance_kept_by_biases_is_warned_of_and_distributed_by_default(name: str) -> None:
     shape = (32, 32) if name == "BasicUNet" else (16, 16)
     model, image = predictor(randomise_norms(make_network(name)).eval(), shape), volume(shape)
     target = frozen(model, image)
@@ -144,7 +144,7 @@ def test_networks_whose_biases_keep_much_say_so_and_lose_nothing_by_default(name
     assert found.warnings == ()
 
 
-def test_contributions_of_one_sign_get_all_of_alpha_beta() -> None:
+def test_alpha_beta_conserves_with_contributions_of_one_sign() -> None:
     """With nothing negative, 2 R would reach the inputs and -R nothing."""
     layer = nn.Conv2d(2, 2, 1, bias=False)
     layer.weight.data = layer.weight.data.abs()
@@ -158,7 +158,7 @@ def test_contributions_of_one_sign_get_all_of_alpha_beta() -> None:
 
 
 @pytest.mark.parametrize("kind", NORMS)
-def test_what_nothing_excites_is_said_and_can_be_spread(kind: str) -> None:
+def test_relevance_of_unexcited_neurons_is_reported_and_can_be_spread(kind: str) -> None:
     model = predictor(unet(2, kind, num_res_units=1), (8, 8))
     image = volume((12, 8))
     target = with_coefficients(frozen(model, image), torch.rand(2, 12, 8) - 0.3)
@@ -204,7 +204,7 @@ class Framed(nn.Module):
         return framed[..., : x.shape[-2], : x.shape[-1]]
 
 
-def test_zeros_inside_the_network_hand_on_what_biases_gave_them() -> None:
+def test_padding_inside_the_network_passes_relevance_of_biases_on() -> None:
     """Rows 0 and 1 of the output are zeros and their bias, 2 each; row 2 is the image's first.
 
     What a bias got at a zero goes to the nearest voxel of the image.
@@ -219,7 +219,7 @@ def test_zeros_inside_the_network_hand_on_what_biases_gave_them() -> None:
     assert found.warnings == ()
 
 
-def test_where_biases_keep_their_share_zeros_get_nothing() -> None:
+def test_padding_gets_no_relevance_if_biases_absorb_theirs() -> None:
     x = torch.tensor([[1.0, 5.0], [3.0, 7.0], [9.0, 11.0]])[None]
     case = of_one_logit(Framed((0, 0, 2, 1)), x)
     found = LayerwiseRelevance(rule="epsilon").explain(*case)

@@ -73,7 +73,7 @@ def test_costs_add_up_and_read_well(cost: Cost, text: str) -> None:
         (Cost.of(2, 1, over="region"), None, None),
     ],
 )
-def test_windows_are_foreseen_where_they_are_known(
+def test_the_number_of_windows_is_predicted_where_known(
     cost: Cost, linear: int | None, not_linear: int | None
 ) -> None:
     assert cost.windows(3, 10, is_linear=True) == linear
@@ -81,7 +81,7 @@ def test_windows_are_foreseen_where_they_are_known(
     assert cost.is_known == (linear is not None)
 
 
-def test_a_cost_is_that_of_the_parameters() -> None:
+def test_the_cost_follows_the_parameters() -> None:
     assert Saliency().cost == Cost.of(1, 1)
     assert IntegratedGradients(steps=3).cost == Cost.of(5, 3)
     assert str(SmoothGrad(IntegratedGradients(steps=3), samples=2).cost) == "10 F + 6 B"
@@ -95,7 +95,7 @@ def test_a_cost_is_that_of_the_parameters() -> None:
 
 
 @pytest.mark.parametrize("written", ["VmHWM:    2048 kB\n", "VmRSS:    2048 kB\n", None])
-def test_the_peak_of_memory_is_known_on_systems_that_do_not_write_it_down(
+def test_peak_memory_is_measured_on_systems_without_a_record_of_it(
     written: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     status = tmp_path / "status"

@@ -196,7 +196,7 @@ def test_under_autocast_the_map_nearly_adds_up() -> None:
     assert relative_gap(found.data, full.data) < 0.05
 
 
-def test_the_mean_over_baselines_is_the_mean_of_the_maps(ndim: int) -> None:
+def test_deep_lift_shap_is_the_mean_of_maps_over_baselines(ndim: int) -> None:
     model = predictor(unet(ndim), (8,) * ndim)
     image = volume(SHAPES[ndim])
     target = weighed(model, image, "log_probability")
@@ -224,7 +224,9 @@ def without_bias(ndim: int, depth: int = 6) -> nn.Module:
 
 
 @pytest.mark.parametrize("baseline", ["zero", "minimum"])
-def test_a_flat_baseline_of_instance_norms_without_bias(ndim: int, baseline: str) -> None:
+def test_a_constant_baseline_is_stable_for_instance_norms_without_bias(
+    ndim: int, baseline: str
+) -> None:
     """The variance is zero at every norm, where the slopes of six in a row once made 1e8."""
     model, image = predictor(without_bias(ndim), (8,) * ndim), volume((8,) * ndim)
     target = frozen(model, image)

@@ -49,7 +49,7 @@ class Written(nn.Module):
         return self.way(self.inner, x)
 
 
-def test_modules_used_twice_functions_and_in_place_forms_are_all_the_same() -> None:
+def test_reused_modules_functions_and_in_place_forms_give_the_same_map() -> None:
     image = volume(SHAPES[2])
     maps = []
     for way in (reused, functional, statement):
@@ -96,7 +96,7 @@ class Cubed(nn.Module):
         return Unknown.apply(self.inner(x))
 
 
-def test_what_is_not_known_keeps_its_gradient_and_shows_in_the_gap() -> None:
+def test_unknown_functions_keep_their_gradient_and_are_warned_of() -> None:
     image = volume(SHAPES[2])
     model = predictor(Cubed(), (4, 4))
     found = DeepLift(baseline="zero").explain(model, image, frozen(model, image))
@@ -126,7 +126,7 @@ class ByHand(nn.Module):
 
 
 @pytest.mark.parametrize("needs_weights", [False, True])
-def test_multi_head_attention_is_seen_into(needs_weights: bool) -> None:
+def test_fused_multi_head_attention_equals_a_written_out_form(needs_weights: bool) -> None:
     """One fused module, handed over by torch as one function, of which nothing was known."""
 
     class Network(nn.Module):

@@ -45,7 +45,7 @@ def brute_force(of: Objective, image: torch.Tensor) -> float:
 @pytest.mark.slow
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize(("ndim", "padding"), PLACES)
-def test_occlusion(ndim: int, padding: str, route: str) -> None:
+def test_occlusion_at_the_border_equals_brute_force(ndim: int, padding: str, route: str) -> None:
     of = objective(ndim, padding, route)
     x = of.volume.data
     explainer = Occlusion(box=(3,) * ndim, baseline="zero")
@@ -62,7 +62,9 @@ def test_occlusion(ndim: int, padding: str, route: str) -> None:
 
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize(("ndim", "padding"), PLACES)
-def test_features(ndim: int, padding: str, route: str) -> None:
+def test_feature_removal_at_the_border_equals_brute_force(
+    ndim: int, padding: str, route: str
+) -> None:
     of = objective(ndim, padding, route)
     x = of.volume.data
     partition = Features("blocks", side_mm=4.0).of(of.volume)
@@ -77,7 +79,7 @@ def test_features(ndim: int, padding: str, route: str) -> None:
 
 
 @pytest.mark.parametrize(("ndim", "padding"), PLACES)
-def test_smooth_masks(ndim: int, padding: str) -> None:
+def test_smooth_masks_at_the_border_equal_brute_force(ndim: int, padding: str) -> None:
     of = objective(ndim, padding, "linear")
     x, baseline = of.volume.data, torch.full_like(of.volume.data, 0.5)
     target = EditedTarget(of)
@@ -96,7 +98,7 @@ def test_smooth_masks(ndim: int, padding: str) -> None:
 
 
 @pytest.mark.parametrize(("ndim", "padding"), PLACES)
-def test_a_region_in_a_baseline(ndim: int, padding: str) -> None:
+def test_a_region_in_a_baseline_at_the_border_equals_brute_force(ndim: int, padding: str) -> None:
     of = objective(ndim, padding, "any")
     x, baseline = of.volume.data, torch.zeros_like(of.volume.data)
     region = torch.zeros(x.shape[1:], dtype=torch.bool)

@@ -30,7 +30,7 @@ def test_the_map_is_a_probability_on_a_positive_network(ndim: int, shape: tuple[
     assert facts["mass_lost"] == pytest.approx(0.0, abs=1e-5)
 
 
-def test_what_nothing_excites_is_lost_and_said_so(ndim: int) -> None:
+def test_relevance_of_unexcited_neurons_is_lost_with_a_warning(ndim: int) -> None:
     model = predictor(unet(ndim, "relu_instance"), (8,) * ndim)
     image = volume((12, 8, 12)[:ndim])
     found = ExcitationBackprop().explain(model, image, frozen(model, image))
@@ -66,7 +66,7 @@ def slow_maps(network: nn.Sequential, image: Tensor, start: Tensor) -> tuple[Ten
     return own, dual
 
 
-def test_every_draw_written_out(ndim: int) -> None:
+def test_excitation_probabilities_written_out(ndim: int) -> None:
     torch.manual_seed(0)
     conv = nn.Conv2d if ndim == 2 else nn.Conv3d
     network = nn.Sequential(conv(2, 3, 3, padding=1), nn.ReLU(), conv(3, 2, 3, padding=1)).eval()

@@ -105,14 +105,14 @@ def test_supervoxels_are_the_same_each_time_and_leave_no_gap() -> None:
     assert int(one.max()) > 3
 
 
-def test_which_features_a_box_holds() -> None:
+def test_the_features_within_a_box_are_found() -> None:
     labels = torch.tensor([[0, 0, 2], [-1, 2, 1]])
     partition = Partition(labels, ("a", "b", "c", "d"), ("t1", "t2"))
     held = partition.held_by(labels[:, :2])
     assert held.tolist() == [True, False, True, False] * 2
 
 
-def test_words_and_files() -> None:
+def test_features_may_be_given_as_words_or_files() -> None:
     assert parse_features("blocks").kind == "blocks"
     assert parse_features("atlas/{case}.nii.gz") == Features("atlas", file="atlas/{case}.nii.gz")
     assert Features(file="a.nii").kind == "atlas"

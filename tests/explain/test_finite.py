@@ -33,7 +33,7 @@ def needed(kind: type[Any]) -> dict[str, Any]:
     }
 
 
-def test_every_field_refuses_what_is_not_finite() -> None:
+def test_every_field_refuses_non_finite_numbers() -> None:
     seen = 0
     for kind in [*EXPLAINERS.values(), *SCORES.values()]:
         for name in number_fields(kind):
@@ -49,7 +49,7 @@ def test_every_field_refuses_what_is_not_finite() -> None:
     assert seen > 60
 
 
-def test_blocks_of_keys_refuse_it_themselves() -> None:
+def test_nested_blocks_refuse_non_finite_numbers() -> None:
     for value in BAD:
         for build in (
             lambda bad: Baseline("blur", sigma_mm=bad),

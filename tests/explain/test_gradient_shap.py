@@ -58,7 +58,7 @@ def draws(image: Volume, samples: int, noise: float, seed: int) -> list[tuple[Te
     return found
 
 
-def test_a_linear_network_needs_no_luck(ndim: int) -> None:
+def test_every_draw_is_exact_for_a_linear_network(ndim: int) -> None:
     """Every draw is w * (x - x'): the mean over baselines, and no error."""
     network = linear(ndim, in_channels=2, kernel=3)
     model = predictor(network, SHAPES[ndim])
@@ -139,7 +139,7 @@ def test_captum_has_the_same_expectation_and_it_is_the_closed_form(
     assert relative_gap(plain.mean(dim=(1, 2)), expected.mean(dim=(1, 2))) > 0.05
 
 
-def test_parts_of_the_path_leave_little_to_chance() -> None:
+def test_stratified_draws_reduce_the_variance() -> None:
     """Against the exact integral: a hundred times less variance than independent draws."""
     (model, image, target), _ = quadratic_case()
     exact = sum(
@@ -214,7 +214,7 @@ def test_a_gap_above_tolerance_is_a_warning(ndim: int) -> None:
     assert "more samples" in warning
 
 
-def test_the_cost_is_what_it_says(ndim: int) -> None:
+def test_the_cost_equals_the_windows_run(ndim: int) -> None:
     model, image, target = unet_case(ndim)
     method = GradientShap(baselines=BASELINES, samples=4, tolerance=9.0)
     found = method.explain(model, image, target)

@@ -187,7 +187,9 @@ class Spelled(nn.Module):
 
 @pytest.mark.parametrize("spelling", SPELLED)
 @pytest.mark.parametrize("method", METHODS)
-def test_however_the_activation_is_spelled(method: type[Explainer], spelling: str) -> None:
+def test_every_form_of_the_activation_gives_the_same_map(
+    method: type[Explainer], spelling: str
+) -> None:
     image = volume(SHAPES[2], 2)
     model = predictor(hidden_layer(2, nn.ReLU()), (4, 4))
     expected = method().explain(model, image, frozen(model, image)).data
@@ -223,8 +225,8 @@ def test_other_activations_clamp_what_arrives_and_keep_their_slope(
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_negative_coefficients_start_as_they_are(method: type[Explainer]) -> None:
-    """Of minus the target speak the units that lower it: not minus the map, and not nothing."""
+def test_negative_coefficients_of_the_target_are_not_clamped(method: type[Explainer]) -> None:
+    """The map of minus the target shows units that lower it: neither minus the map nor zeros."""
     network = hidden_layer(2, nn.ReLU())
     image = volume(SHAPES[2], 2)
     model = predictor(network, (4, 4))
@@ -242,7 +244,7 @@ def test_negative_coefficients_start_as_they_are(method: type[Explainer]) -> Non
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_nothing_to_guide_is_an_error_that_names_what_was_met(
+def test_a_network_without_activations_is_refused_naming_its_operations(
     ndim: int, method: type[Explainer]
 ) -> None:
     network = nn.Sequential(linear(ndim, 1, 3), nn.Softmax(dim=1), linear(ndim, 3, 2))
@@ -252,7 +254,7 @@ def test_nothing_to_guide_is_an_error_that_names_what_was_met(
         method().explain(model, image, frozen(model, image))
 
 
-def test_an_activation_beside_the_path_does_not_count() -> None:
+def test_an_activation_off_the_path_does_not_count() -> None:
     """Its input does not depend on the image, or nothing depends on it."""
 
     class Beside(nn.Module):

@@ -80,7 +80,7 @@ def test_windows_equal_the_product_of_two_slow_rewrites(ndim: int, kind: str) ->
     assert relative_gap(found, cam * guided) < TOLERANCE
 
 
-def test_nothing_to_guide_is_an_error() -> None:
+def test_a_network_without_activations_is_refused() -> None:
     network = nn.Sequential(linear(2), linear(2, 2))
     image = volume(SHAPES[2])
     model = predictor(network, (4, 4))

@@ -70,7 +70,7 @@ class FineOnlyAtHome(Explainer):
         return RawMap(ones if objective.is_original else ones * torch.nan)
 
 
-def test_sensitivity_of_maps_that_are_not_finite_is_no_zero() -> None:
+def test_sensitivity_of_non_finite_maps_is_refused() -> None:
     image, model = volume(SHAPES[2]), predictor(unet(2), WINDOW)
     method = FineOnlyAtHome()
     attribution = method.explain(model, image, frozen(model, image))
@@ -120,14 +120,16 @@ class OverflowingAtZero(nn.Module):
     ],
     ids=lambda method: method.name,
 )
-def test_a_change_that_is_not_finite_is_refused_though_the_map_is(method: Explainer) -> None:
+def test_a_non_finite_change_of_the_target_is_refused_though_the_map_is_finite(
+    method: Explainer,
+) -> None:
     image, model = volume(SHAPES[2]), predictor(OverflowingAtZero(), WINDOW)
     target = frozen(model, image)
     with pytest.raises(MapError, match=r"the target changes by -inf from .*; its values overflow"):
         method.explain(model, image, target)
 
 
-def test_rules_without_an_operation_to_apply_them_to_are_refused() -> None:
+def test_lrp_of_a_network_without_linear_operations_is_refused() -> None:
     image, model = volume(SHAPES[2]), predictor(Overflowing(), WINDOW)
     image = image.with_data(image.data.clamp(max=0.9))
     with pytest.raises(ModelError, match="no convolution or dense operation was seen"):

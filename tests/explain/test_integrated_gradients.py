@@ -86,7 +86,7 @@ def test_only_windows_that_the_target_touches_are_run(ndim: int) -> None:
     assert found.facts.evaluations == 4 + 2
 
 
-def test_the_route_of_linear_targets_is_the_other_routes_result(ndim: int) -> None:
+def test_both_routes_of_linear_targets_agree(ndim: int) -> None:
     model = predictor(unet(ndim), (8,) * ndim)
     image = volume(SHAPES[ndim])
     target = frozen(model, image)

@@ -59,6 +59,6 @@ def test_at_the_image_it_is_saliency_and_at_nodes_integrated_gradients(ndim: int
 
 
 @pytest.mark.parametrize("alphas", [(), (0.5, 1.5), (-0.1,), (float("nan"),)])
-def test_alphas_off_the_way_are_refused(alphas: tuple[float, ...]) -> None:
+def test_alphas_outside_of_0_to_1_are_refused(alphas: tuple[float, ...]) -> None:
     with pytest.raises(ConfigError, match=r"numbers from 0 to 1|not a finite number"):
         InteriorGradient(alphas=alphas)

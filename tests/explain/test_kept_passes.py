@@ -60,7 +60,7 @@ def test_maps_and_facts_are_those_of_each_method_alone() -> None:
     assert passes[1] < 0.5 * passes[0]
 
 
-def test_a_map_that_is_changed_changes_no_other() -> None:
+def test_changing_a_map_in_place_changes_no_other() -> None:
     model, image = predictor(unet(2), (8, 8)), volume(SHAPES[2])
     target = VoxelTarget("one").freeze(Scene(model, image, kept=KeptPasses()))
     first = Saliency().explain(model, image, target)
@@ -72,7 +72,7 @@ def test_a_map_that_is_changed_changes_no_other() -> None:
     assert torch.equal(Saliency().explain(model, image, target).data, expected)
 
 
-def test_activations_are_read_again_where_none_are_kept() -> None:
+def test_activations_are_computed_again_if_none_are_kept() -> None:
     model, image = predictor(unet(2), (8, 8)), volume((8, 8))
     maps = []
     for kept in (None, KeptPasses(), KeptPasses(room_mb=0)):
@@ -82,7 +82,7 @@ def test_activations_are_read_again_where_none_are_kept() -> None:
         torch.testing.assert_close(found, maps[0], rtol=1e-5, atol=1e-7)
 
 
-def test_windows_that_another_method_has_run_are_told_as_done() -> None:
+def test_windows_run_by_another_method_count_in_the_progress() -> None:
     """So that a progress bar reaches the same end."""
     told: list[int] = []
     model, image = replace(predictor(unet(2), (8, 8)), on_windows=told.append), volume(SHAPES[2])
@@ -96,7 +96,7 @@ def test_windows_that_another_method_has_run_are_told_as_done() -> None:
 
 
 @pytest.mark.parametrize("what", ["weights", "input", "hook", "predictor"])
-def test_nothing_is_kept_from_another_state(what: str) -> None:
+def test_kept_passes_are_dropped_when_the_weights_change(what: str) -> None:
     network = unet(2)
     model, image = predictor(network, (8, 8)), volume(SHAPES[2])
     target = VoxelTarget("one").freeze(Scene(model, image, kept=KeptPasses()))
@@ -116,7 +116,7 @@ def test_nothing_is_kept_from_another_state(what: str) -> None:
     assert torch.equal(after, Saliency().explain(model, image, fresh).data)
 
 
-def test_no_more_is_kept_than_there_is_room_for() -> None:
+def test_kept_passes_respect_the_memory_limit() -> None:
     kept = KeptPasses(room_mb=100 * 4 / MB)
     tensor = torch.arange(60.0)
     kept.of("a").keep("first", tensor)

@@ -120,7 +120,7 @@ def test_xres_cam_without_pooling_is_hires_cam_with_a_relu(ndim: int) -> None:
 
 @pytest.mark.parametrize("mode", ["max", "mean"])
 @pytest.mark.parametrize("sides", [(2, 3), (4, 1), (9, 9)])
-def test_blocks_at_the_end_are_smaller(sides: tuple[int, int], mode: str) -> None:
+def test_pooled_blocks_at_the_border_are_smaller(sides: tuple[int, int], mode: str) -> None:
     """Also where all values are below zero, which padding would show up against."""
     data = -torch.rand(2, 7, 5) - 1
     found = expand_pooled(data, list(sides), mode)
@@ -185,7 +185,7 @@ def test_layer_activation_refuses_a_channel_that_is_not_there() -> None:
 
 
 @pytest.mark.parametrize("method", [GradCamPP, XResCam, ScoreCam])
-def test_units_may_be_held_one_at_a_time(
+def test_holding_units_one_at_a_time_changes_nothing(
     ndim: int, method: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where all units would take too much room the windows are run again."""
@@ -199,7 +199,7 @@ def test_units_may_be_held_one_at_a_time(
     assert one_by_one.facts.windows_run > at_once.facts.windows_run
 
 
-def test_fields_hold_no_more_than_part_of_a_volume() -> None:
+def test_layer_fields_hold_at_most_part_of_a_volume() -> None:
     model, image = predictor(Smooth(2), (8, 8)), volume((32, 32))
     objective = Objective.of(model, frozen(model, image), image)
     for layer, expected in (("down", [1] * 4), ("skip", [1] * 4)):
@@ -219,7 +219,7 @@ def site_of(model: Predictor, name: str) -> Site:
 
 
 @pytest.mark.parametrize("method", [GradCam, GradCamPP, XResCam, ScoreCam, AblationCam])
-def test_both_kinds_of_target_agree_over_a_list_of_layers(method: type) -> None:
+def test_linear_and_general_targets_agree_over_several_layers(method: type) -> None:
     """A target as it is, and looking as if it were not linear."""
     model, image = predictor(unet(2), (8, 8)), volume((13, 11))
     target = frozen(model, image)
@@ -238,6 +238,6 @@ def test_both_kinds_of_target_agree_over_a_list_of_layers(method: type) -> None:
         (LayerActivation, {"channel": -1}, "must be 0 or more"),
     ],
 )
-def test_faults_are_refused(kind: type, faults: dict[str, int], message: str) -> None:
+def test_invalid_parameters_are_refused(kind: type, faults: dict[str, int], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         kind(**faults)

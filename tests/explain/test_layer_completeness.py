@@ -70,7 +70,7 @@ def test_conductance_of_a_square_is_exact_in_one_step(ndim: int) -> None:
 
 
 @pytest.mark.parametrize("of", ["logit", "log_probability"])
-def test_layer_integrated_gradients_adds_up_to_what_the_layer_changes(ndim: int, of: str) -> None:
+def test_layer_integrated_gradients_adds_up_to_the_change_by_the_layer(ndim: int, of: str) -> None:
     """The skip connection around the layer sees the image all along."""
     network = unet(ndim)
     model, image = predictor(network, (8,) * ndim), volume((8, 12, 8)[:ndim])
@@ -98,7 +98,7 @@ def test_layer_integrated_gradients_warns_of_a_gap() -> None:
     assert found.facts.more["completeness_relative"] > 1e-6
 
 
-def test_conductance_adds_up_where_nothing_goes_around_the_layer(ndim: int) -> None:
+def test_conductance_adds_up_if_nothing_bypasses_the_layer(ndim: int) -> None:
     network = pointwise(ndim)
     model, image = predictor(network, (6,) * ndim), volume((9, 6, 6)[:ndim])
     target = frozen(model, image, everywhere(of="log_probability"))
@@ -127,9 +127,7 @@ WARNED = {
 
 
 @pytest.mark.parametrize("name", WARNED)
-def test_an_integral_from_a_flat_baseline_that_has_not_settled_is_warned_of(
-    name: str, ndim: int
-) -> None:
+def test_an_integral_that_has_not_converged_is_warned_of(name: str, ndim: int) -> None:
     """All the change lies in the first thousandths of the path, and no step does."""
     model, image = predictor(chain(ndim), (6,) * ndim), volume((6,) * ndim)
     target = frozen(model, image)
@@ -140,7 +138,7 @@ def test_an_integral_from_a_flat_baseline_that_has_not_settled_is_warned_of(
     assert settled.explain(smooth, image, frozen(smooth, image)).warnings == ()
 
 
-def test_deep_lift_at_a_cut_adds_up(ndim: int) -> None:
+def test_layer_deep_lift_adds_up_if_nothing_bypasses_the_layer(ndim: int) -> None:
     model, image = predictor(chain(ndim), (6,) * ndim), volume((6,) * ndim)
     found = LayerDeepLift(layer="3", baseline="zero").explain(model, image, frozen(model, image))
     assert found.facts.more["completeness_relative"] < 1e-4
@@ -151,7 +149,7 @@ def test_deep_lift_at_a_cut_adds_up(ndim: int) -> None:
     "method",
     [LayerConductance(layer="down", steps=2), LayerDeepLift(layer="down"), NeuronConductance()],
 )
-def test_a_layer_with_something_around_it_cannot_be_checked(method: Explainer, ndim: int) -> None:
+def test_completeness_of_a_bypassed_layer_cannot_be_checked(method: Explainer, ndim: int) -> None:
     model, image = predictor(Smooth(ndim), (8,) * ndim), volume((8,) * ndim)
     method = replace(method, layer="down", baseline=BLUR)
     found = method.explain(model, image, frozen(model, image))

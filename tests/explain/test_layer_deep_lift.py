@@ -60,7 +60,7 @@ class Gated(nn.Module):
 
 
 @pytest.mark.parametrize("of", ["logit", "log_probability"])
-def test_layers_that_cut_the_network_account_for_the_whole_change(ndim: int, of: str) -> None:
+def test_a_layer_that_nothing_bypasses_accounts_for_the_whole_change(ndim: int, of: str) -> None:
     network = Gated(ndim)
     model = predictor(network, (8,) * ndim)
     image = volume(SHAPES[ndim])
@@ -76,7 +76,7 @@ def test_layers_that_cut_the_network_account_for_the_whole_change(ndim: int, of:
         assert total == pytest.approx(whole, rel=1e-4)
 
 
-def test_branches_share_what_their_product_passes_on(ndim: int) -> None:
+def test_factors_of_a_product_share_its_contribution(ndim: int) -> None:
     """Each sees the mean of the other's ends, though the other is no part of its graph."""
     network = Gated(ndim)
     model = predictor(network, (8,) * ndim)

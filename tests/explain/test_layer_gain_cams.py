@@ -105,7 +105,7 @@ def test_ablation_cam_of_a_linear_tail_is_grad_cam_on_every_position(ndim: int) 
     assert relative_gap(found, expected[None]) < TOLERANCE
 
 
-def test_ablation_cam_runs_only_what_the_target_touches() -> None:
+def test_ablation_cam_runs_only_windows_that_the_target_touches() -> None:
     model, image = predictor(Smooth(2), (8, 8)), volume((32, 32))
     target = frozen(model, image, VoxelTarget("one", "logit", BoxRegion((0, 0), (3, 3)), "sum"))
     found = AblationCam(layer="down").explain(model, image, target)

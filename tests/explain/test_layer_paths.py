@@ -134,7 +134,7 @@ def test_equals_one_graph_of_all_windows(name: str, case: str, of: str) -> None:
 
 
 @pytest.mark.parametrize("name", ADDITIVE)
-def test_the_layers_own_map_is_where_its_windows_lie(ndim: int, name: str) -> None:
+def test_the_layer_map_lies_at_the_positions_of_its_windows(ndim: int, name: str) -> None:
     network, shape = Smooth(ndim), (16, 12, 8)[:ndim]
     model, image = predictor(network, (8,) * ndim), volume(shape)
     target = frozen(model, image)
@@ -210,7 +210,7 @@ def by_captum(
 @pytest.mark.parametrize("layer", ["model.0", "model.1"])
 @pytest.mark.parametrize("kind", ["relu_batch", "prelu_batch"])
 @pytest.mark.parametrize("name", CAPTUM)
-def test_is_captums_where_one_window_is_the_volume(
+def test_equals_captum_where_one_window_is_the_volume(
     ndim: int, name: str, kind: str, layer: str
 ) -> None:
     setting = one_window(ndim, kind)
@@ -235,9 +235,7 @@ def test_layer_gradient_shap_is_captums_at_the_same_point(
 
 
 @pytest.mark.parametrize("name", [n for n in ADDITIVE if n != "internal_influence"])
-def test_a_layer_that_is_passed_on_linearly_gets_its_part_of_the_target(
-    ndim: int, name: str
-) -> None:
+def test_a_layer_before_a_linear_tail_gets_its_exact_part(ndim: int, name: str) -> None:
     """The layer is the network and has no bias; from zero, every method says c * net(x)."""
     shape = (9, 6, 7)[:ndim]
     network = nn.Sequential(linear(ndim, in_channels=2), nn.Identity())
@@ -320,6 +318,8 @@ def test_half_precision_stays_near(kind: type) -> None:
         (LayerConductance, {"layer": ("a", "a")}, "name each layer once"),
     ],
 )
-def test_faults_are_refused(kind: type, faults: dict[str, object], message: str) -> None:
+def test_invalid_parameters_are_refused(
+    kind: type, faults: dict[str, object], message: str
+) -> None:
     with pytest.raises(ConfigError, match=message):
         kind(**faults)

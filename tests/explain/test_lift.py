@@ -244,7 +244,7 @@ def test_root_mean_square_norms_are_held_at_the_image_from_zero() -> None:
     assert relative_gap(found, arriving / size) < 1e-6
 
 
-def test_a_choice_that_jumps_keeps_its_gradient_and_is_named() -> None:
+def test_a_discontinuous_choice_keeps_its_gradient_and_is_named() -> None:
     end, start = draws((2, 3))
     leaf = end.clone().requires_grad_(True)
     y, _ = lift(lambda x: torch.where(x > 0, x + 5, x), leaf, start)
@@ -261,7 +261,7 @@ def test_complex_numbers_are_refused_by_name() -> None:
         lift(lambda x: (torch.fft.rfft(x) * 2).real, end.requires_grad_(True), start)
 
 
-def test_secants_are_derivatives_where_nothing_changes() -> None:
+def test_secants_tend_to_derivatives() -> None:
     x = torch.linspace(-3, 3, 61)
     leaf = x.clone().requires_grad_(True)
     (slope,) = torch.autograd.grad(F.gelu(leaf).sum(), leaf)
@@ -273,7 +273,7 @@ def test_secants_are_derivatives_where_nothing_changes() -> None:
 
 @pytest.mark.parametrize(("kernel", "stride", "padding"), [(2, 2, 0), (3, 2, 1), (3, 1, 0)])
 @pytest.mark.parametrize("num_axes", [1, 2, 3])
-def test_max_pooling_shares_between_both_maxima(
+def test_max_pooling_splits_between_the_maxima_of_both_inputs(
     num_axes: int, kernel: int, stride: int, padding: int
 ) -> None:
     """Written out for one maximum at a time; maxima may overlap."""
@@ -323,7 +323,7 @@ def test_batch_norm_in_use_and_norms_of_fixed_statistics_are_linear() -> None:
     assert torch.allclose(found, torch.full((2, 3, 4, 4), 0.5), atol=1e-4)
 
 
-def test_a_network_that_takes_another_way_is_refused() -> None:
+def test_a_network_with_another_path_for_the_baseline_is_refused() -> None:
     def function(x: Tensor) -> Tensor:
         return torch.relu(x) if x.sum() > 0 else torch.tanh(x)
 

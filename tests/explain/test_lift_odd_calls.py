@@ -20,7 +20,7 @@ FROM_THE_IMAGE: dict[str, Function] = {
 
 
 @pytest.mark.parametrize("name", FROM_THE_IMAGE)
-def test_parameters_that_the_image_makes_get_their_part(name: str) -> None:
+def test_parameters_computed_from_the_image_get_their_share(name: str) -> None:
     function = FROM_THE_IMAGE[name]
     end, _ = draws((2, 2, 4, 5))
     start = 0.3 * end  # quadrature would round off a corner on the way
@@ -31,13 +31,13 @@ def test_parameters_that_the_image_makes_get_their_part(name: str) -> None:
     assert shares == pytest.approx(change, rel=1e-4)
 
 
-def test_a_quotient_that_is_rounded_is_flat() -> None:
+def test_rounded_division_has_no_slope() -> None:
     end, start = draws((2, 2, 4, 5))
     function: Function = lambda x: torch.div(x, x.square() + 0.1, rounding_mode="floor")  # noqa: E731
     assert not multiplier(function, start, end, torch.ones_like(end)).any()
 
 
-def test_a_network_that_chooses_other_numbers_of_values_is_refused() -> None:
+def test_a_network_selecting_another_number_of_values_is_refused() -> None:
     def above(x: Tensor) -> Tensor:
         return torch.tanh(x[x > 0])
 

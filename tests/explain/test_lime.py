@@ -68,7 +68,7 @@ def test_lasso_meets_its_optimality_conditions_in_units_of_the_target() -> None:
 
 
 @pytest.mark.parametrize("distance", ["cosine", "hamming"])
-def test_the_kernel_is_of_the_distance_to_all(distance: str) -> None:
+def test_the_kernel_weighs_by_the_distance_to_all_features(distance: str) -> None:
     coalitions, _ = some_game()
     z, ones = coalitions.double(), torch.ones(6, dtype=torch.float64)
     cosine = 1 - z @ ones / (z.norm(dim=1) * ones.norm()).clamp(min=1e-12)
@@ -80,7 +80,7 @@ def test_the_kernel_is_of_the_distance_to_all(distance: str) -> None:
 
 @pytest.mark.parametrize("distance", ["cosine", "hamming"])
 @pytest.mark.slow
-def test_of_a_linear_network_each_feature_is_worth_its_sum(ndim: int, distance: str) -> None:
+def test_the_value_of_a_feature_of_a_linear_network_is_its_sum(ndim: int, distance: str) -> None:
     model = predictor(linear(ndim, in_channels=2, kernel=3), (8,) * ndim)
     image = volume(SHAPES[ndim], 2)
     target = frozen(model, image)
@@ -105,7 +105,7 @@ def test_too_few_samples_are_refused_with_what_to_do() -> None:
 
 
 @pytest.mark.parametrize("regression", ["ridge", "lasso"])
-def test_a_target_that_never_changes_is_all_intercept(regression: str) -> None:
+def test_a_constant_target_has_only_an_intercept(regression: str) -> None:
     coalitions, _ = some_game()
     values = torch.full((len(coalitions),), 2.5, dtype=torch.float64)
     weights = closeness(coalitions, "cosine", 0.3)

@@ -96,7 +96,7 @@ def test_occlusion_is_the_terms_summed_over_the_box(case: Case, channels: str) -
     assert relative_gap(map_, expected) < TOLERANCE
 
 
-def test_noise_changes_nothing(case: Case) -> None:
+def test_noise_does_not_change_the_map_of_a_linear_network(case: Case) -> None:
     smooth = SmoothGrad(samples=3).explain(case.model, case.volume, case.target).data
     assert relative_gap(smooth, case.weights) < TOLERANCE
     squared = SmoothGradSquared(samples=3).explain(case.model, case.volume, case.target).data

@@ -50,7 +50,9 @@ def test_relevance_is_conserved_without_biases(ndim: int, method: Explainer) -> 
 
 @pytest.mark.parametrize("kind", NORMS)
 @pytest.mark.parametrize("composite", ["epsilon_plus_flat", "epsilon_gamma_box"])
-def test_what_biases_keep_is_accounted_for(ndim: int, kind: str, composite: str | None) -> None:
+def test_relevance_kept_by_biases_is_accounted_for(
+    ndim: int, kind: str, composite: str | None
+) -> None:
     model = predictor(unet(ndim, kind), (8,) * ndim)
     image = volume(SHAPES[ndim])
     target = frozen(model, image)
@@ -158,7 +160,7 @@ def test_captums_epsilon_rule_with_biases_and_pooling_in_2d() -> None:
     assert relative_gap(found.data, expected.detach()) < 1e-4
 
 
-def test_the_box_is_the_images_own_range_with_the_zeros_around_it(ndim: int) -> None:
+def test_the_box_rule_uses_the_range_of_the_image_and_its_padding(ndim: int) -> None:
     model = predictor(unet(ndim), (16,) * ndim)
     image = volume((12,) * ndim)
     image = image.with_data(image.data.abs() + 1.0)

@@ -35,7 +35,7 @@ OF_CONSTANTS: dict[str, Callable[[Tensor], Tensor]] = {
 
 @pytest.mark.parametrize("carrier", [Carrier, AttentionCarrier])
 @pytest.mark.parametrize("kind", OF_CONSTANTS)
-def test_what_is_made_of_constants_is_one(kind: str, carrier: type[Carrier]) -> None:
+def test_a_function_of_constants_counts_as_a_constant(kind: str, carrier: type[Carrier]) -> None:
     """It keeps its share of a sum, whatever it was made by."""
     made = OF_CONSTANTS[kind]
     x, relevance = torch.rand(1, 2, 4, 4) + 0.5, torch.rand(1, 2, 4, 4)
@@ -101,7 +101,7 @@ def test_a_norm_over_several_axes_is_an_operation_of_its_own() -> None:
     assert relative_gap(by_rule(norm, "epsilon", x, relevance), expected) < 1e-3
 
 
-def test_a_batch_norm_without_memory_is_held_at_what_it_sees() -> None:
+def test_a_batch_norm_without_running_statistics_is_held_at_its_input() -> None:
     """Of one image: as an instance norm."""
     x, relevance = torch.randn(1, 2, 4, 4), torch.rand(1, 2, 4, 4)
     network = nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3, track_running_stats=False)).eval()
@@ -111,7 +111,7 @@ def test_a_batch_norm_without_memory_is_held_at_what_it_sees() -> None:
     assert relative_gap(found, by_rule(like, "epsilon", x, relevance)) < 1e-5
 
 
-def test_negative_parts_of_no_weight_are_left_out() -> None:
+def test_alpha_one_beta_zero_equals_z_plus() -> None:
     layer = nn.Conv2d(2, 3, 3, padding=1)
     x, relevance = torch.randn(1, 2, 4, 4), torch.rand(1, 3, 4, 4)
     found = by_rule(layer, "alpha_beta", x, relevance, alpha=1.0, beta=0.0)
@@ -119,7 +119,7 @@ def test_negative_parts_of_no_weight_are_left_out() -> None:
 
 
 @pytest.mark.parametrize("bias", ["absorb", "distribute"])
-def test_zeros_around_nothing_are_owed_nothing(bias: str) -> None:
+def test_padding_around_an_empty_tensor_gets_no_relevance(bias: str) -> None:
     def network(net: Forward, x: Tensor) -> Tensor:
         y = net.first(x)
         return torch.cat([y[..., :2], F.pad(y[..., 2:2], (1, 1))], dim=-1)

@@ -55,7 +55,7 @@ def make_network(name: str, ndim: int) -> nn.Module:
         ("UNet", (8, 8, 8)),
     ],
 )
-def test_the_forward_pass_is_the_networks_own(name: str, shape: tuple[int, ...]) -> None:
+def test_the_forward_pass_equals_that_of_the_network(name: str, shape: tuple[int, ...]) -> None:
     network = make_network(name, len(shape))
     x = torch.randn(2, 1, *shape)
     inputs = x.clone().requires_grad_(True)
@@ -121,7 +121,7 @@ def test_a_composite_knows_the_first_and_the_last_layer() -> None:
         lambda x: x.squeeze(0).unsqueeze(0)[:, :],
     ],
 )
-def test_the_first_layer_is_found_whatever_comes_before(function) -> None:
+def test_the_first_layer_is_found_behind_any_function(function) -> None:
     torch.manual_seed(0)
     inner = nn.Sequential(
         nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Conv2d(3, 3, 3), nn.ReLU(), nn.Conv2d(3, 2, 1)
@@ -150,7 +150,7 @@ def test_a_network_that_hides_its_layers_is_refused() -> None:
         LayerwiseRelevance().explain(model, image, frozen(model, image))
 
 
-def test_a_convolution_that_is_normed_and_used_bare_as_well() -> None:
+def test_relevance_of_a_convolution_used_with_and_without_its_norm_adds_up() -> None:
     """Folding the norm takes nothing from the other use."""
 
     class Both(nn.Module):

@@ -36,7 +36,7 @@ def layer_and_input(kind: str) -> tuple[nn.Module, Tensor]:
 @pytest.mark.parametrize("epsilon", [1e-6, 0.2])
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("kind", LAYERS)
-def test_a_rule_is_what_its_formula_says(kind: str, rule: str, epsilon: float) -> None:
+def test_every_rule_equals_its_formula(kind: str, rule: str, epsilon: float) -> None:
     layer, x = layer_and_input(kind)
     relevance = torch.randn_like(layer(x))
     channels = x.shape[1]
@@ -59,7 +59,7 @@ def test_a_rule_is_what_its_formula_says(kind: str, rule: str, epsilon: float) -
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_samples_do_not_know_of_each_other(rule: str) -> None:
+def test_samples_of_a_batch_are_independent(rule: str) -> None:
     layer, _ = layer_and_input("conv2d")
     x = torch.randn(2, 2, 5, 4) * torch.tensor([1.0, 1e4]).reshape(2, 1, 1, 1)
     relevance = torch.randn_like(layer(x))
@@ -210,7 +210,7 @@ CLOSED = {
 
 
 @pytest.mark.parametrize("kind", CLOSED)
-def test_what_is_no_layer_has_rules_too(kind: str) -> None:
+def test_functions_without_a_module_have_rules_too(kind: str) -> None:
     function, expected = CLOSED[kind]
     x, relevance = torch.rand(1, 2, 4, 4) + 0.5, torch.rand(1, 2, 4, 4)
     found = through(function, x, relevance)

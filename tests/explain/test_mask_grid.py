@@ -26,7 +26,7 @@ def grid_over(ndim: int, cell: int = 3) -> MaskGrid:
     return MaskGrid.over(volume(SHAPES[ndim]).data, (cell,) * ndim)
 
 
-def test_a_constant_stays_constant_and_a_ramp_a_ramp(ndim: int) -> None:
+def test_spreading_keeps_constants_and_ramps(ndim: int) -> None:
     grid = grid_over(ndim)
     assert torch.allclose(grid.spread(torch.full(grid.num_cells, 0.3)), torch.tensor(0.3))
     n, k = grid.shape[0], grid.num_cells[0]
@@ -36,7 +36,7 @@ def test_a_constant_stays_constant_and_a_ramp_a_ramp(ndim: int) -> None:
     assert torch.allclose(found, expected.reshape(-1, *[1] * (ndim - 1)).expand(grid.shape))
 
 
-def test_spreading_is_what_torch_interpolates(ndim: int) -> None:
+def test_spreading_equals_interpolation_of_torch(ndim: int) -> None:
     grid = grid_over(ndim)
     cells = torch.rand(grid.num_cells)
     mode = "bilinear" if ndim == 2 else "trilinear"
@@ -44,14 +44,14 @@ def test_spreading_is_what_torch_interpolates(ndim: int) -> None:
     assert relative_gap(grid.spread(cells), expected) < 1e-6
 
 
-def test_gathering_is_the_transpose(ndim: int) -> None:
+def test_gathering_is_the_transpose_of_spreading(ndim: int) -> None:
     grid = grid_over(ndim)
     cells, voxels = torch.rand(grid.num_cells).double(), torch.rand(grid.shape).double()
     left = (grid.spread(cells) * voxels).sum()
     assert torch.allclose(left, (cells * grid.gather(voxels)).sum())
 
 
-def test_cells_that_hold_a_mask_are_one_all_over_it(ndim: int) -> None:
+def test_cells_holding_a_mask_are_one_over_the_whole_mask(ndim: int) -> None:
     grid = grid_over(ndim)
     mask = torch.zeros(grid.shape, dtype=torch.bool)
     mask[1, 2:5] = True

@@ -154,7 +154,7 @@ def test_only_the_windows_that_hold_a_feature_are_run(
     assert by_brute_force == (inside + 1) * found.facts.num_windows > network.windows
 
 
-def test_joining_runs_the_windows_of_the_feature_that_joins(ndim: int) -> None:
+def test_adding_a_feature_runs_only_its_windows(ndim: int) -> None:
     network = Counting(unet(ndim))
     model = predictor(network, (8,) * ndim, overlap=0.0)
     image = volume((32, 8, 8)[:ndim])

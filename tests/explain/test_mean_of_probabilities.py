@@ -184,7 +184,7 @@ def test_each_network_has_patterns_of_its_own(ndim: int, tmp_path: object) -> No
     [LayerDeepLift(layer="units", baseline="zero"), LayerIntegratedGradients(layer="act")],
 )
 @pytest.mark.slow
-def test_what_goes_through_a_layer_adds_up(explainer: Explainer, of: str) -> None:
+def test_layer_methods_add_up(explainer: Explainer, of: str) -> None:
     model, _, _ = pointwise(2)
     image = volume((6, 4))
     found = explainer.explain(model, image, frozen(model, image, everywhere(of=of)))
@@ -195,7 +195,7 @@ def test_what_goes_through_a_layer_adds_up(explainer: Explainer, of: str) -> Non
     assert more.get("change_through_layer", change) == pytest.approx(change, rel=2e-3)
 
 
-def test_falls_of_passes_add_up_to_that_of_all(ndim: int) -> None:
+def test_drops_of_all_passes_add_up(ndim: int) -> None:
     """Networks of the same units and other heads: one activation, weighed by the whole fall."""
     _, networks, target = pointwise(ndim)
     networks[1].units.load_state_dict(networks[0].units.state_dict())
@@ -217,7 +217,7 @@ def test_falls_of_passes_add_up_to_that_of_all(ndim: int) -> None:
     assert relative_gap(found[0], total.relu()) < 1e-3
 
 
-def test_misure_predicts_and_goes_back_as_the_whole_does(ndim: int) -> None:
+def test_misure_equals_the_whole_graph_forward_and_backward(ndim: int) -> None:
     networks = [Smooth(ndim) for _ in range(2)]
     networks[1].head.weight.data.mul_(-2)
     model = averaging(networks, predictor(networks[0], (8,) * ndim), [0], "probabilities")
@@ -257,7 +257,7 @@ def test_misure_keeps_the_dice_of_the_mean() -> None:
 @pytest.mark.parametrize(
     "explainer", [GuidedBackprop(), GradCam(), LayerIntegratedGradients(steps=2)]
 )
-def test_counts_what_it_ran(explainer: Explainer) -> None:
+def test_counts_the_windows_that_it_ran(explainer: Explainer) -> None:
     networks = [Counting(unet(2, seed=seed)) for seed in range(2)]
     model = averaging(networks, predictor(networks[0], (8, 8)), [0], "probabilities")
     image = volume((10, 7))
@@ -268,7 +268,7 @@ def test_counts_what_it_ran(explainer: Explainer) -> None:
     assert found.facts.windows_run == networks[0].windows > 0
 
 
-def test_only_the_first_order_is_linear_in_passes() -> None:
+def test_a_target_of_passes_is_its_first_order_only() -> None:
     model, image, target = mirrored_pair(2, "logit")
     objective = Objective.of(model, target, image).of_passes()
     assert objective.of_passes() is objective

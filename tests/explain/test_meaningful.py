@@ -43,7 +43,7 @@ def box_case(ndim: int) -> tuple[Predictor, Volume, FrozenTarget, Tensor]:
 
 
 @pytest.mark.parametrize("mode", ["deletion", "preservation"])
-def test_the_mask_is_the_box_that_alone_matters(ndim: int, mode: str) -> None:
+def test_the_mask_finds_the_only_box_that_matters(ndim: int, mode: str) -> None:
     model, image, target, inside = box_case(ndim)
     method = MeaningfulPerturbation(mode=mode, steps=30, cell=4, tv=0.0, l1=0.5, baseline="zero")
     found = method.explain(model, image, target)
@@ -118,7 +118,7 @@ def test_a_positive_factor_of_the_target_changes_nothing(ndim: int) -> None:
     assert larger.facts.more["loss_last"] == pytest.approx(expected.facts.more["loss_last"], 1e-4)
 
 
-def test_not_linear_targets_are_lowered_and_raised(ndim: int) -> None:
+def test_nonlinear_targets_are_lowered_and_raised(ndim: int) -> None:
     model = predictor(Smooth(ndim), (8,) * ndim)
     image = volume((10, 9, 6)[:ndim])
     target = frozen(model, image, VoxelTarget("one", "probability", Everywhere(), "mean"))
@@ -152,7 +152,7 @@ def test_a_baseline_that_is_the_image_is_refused() -> None:
         MeaningfulPerturbation(baseline="mean").explain(model, image, frozen(model, image))
 
 
-def test_a_mask_that_did_nothing_is_said_so() -> None:
+def test_a_mask_without_effect_is_warned_of() -> None:
     model, image, target, _ = box_case(2)
     found = MeaningfulPerturbation(steps=1, rate=1e-3, cell=4, l1=0.0, baseline="zero").explain(
         model, image, target
@@ -161,7 +161,7 @@ def test_a_mask_that_did_nothing_is_said_so() -> None:
     assert not found.facts.more["converged"]
 
 
-def test_a_target_higher_on_the_baseline_is_said_so() -> None:
+def test_a_target_higher_on_the_baseline_is_warned_of() -> None:
     model, image, target, _ = box_case(2)
     assert target.coefficients is not None
     method = MeaningfulPerturbation(mode="preservation", cell=4, l1=0.1, steps=3, baseline="zero")

@@ -89,7 +89,7 @@ def test_bright_voxels_fade_to_just_above_a_half() -> None:
     assert 0.4 < found.data[bright].mean() < 0.62
 
 
-def test_context_that_is_needed_is_dilated_in() -> None:
+def test_dilation_adds_the_context_that_is_needed() -> None:
     """The mean over five voxels needs the bright neighbours of what is predicted."""
     data = torch.zeros(1, 24, 8)
     data[:, 8:16] = 1.0
@@ -105,7 +105,7 @@ def test_context_that_is_needed_is_dilated_in() -> None:
     assert (found.data[0] > 0)[~predicted].any()
 
 
-def test_where_no_cut_suffices_all_that_was_kept_at_all_is_shown(
+def test_without_a_sufficient_threshold_all_kept_voxels_are_shown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("esegeta.explain.perturbation.misure.THRESHOLDS", (1.1,))
@@ -138,7 +138,7 @@ def test_dice_counts_the_label_within_the_targets_mask() -> None:
     assert both.data[0, 14:18].max() > 0.4
 
 
-def test_the_rest_of_the_windows_is_the_baselines(ndim: int) -> None:
+def test_predictions_around_a_region_equal_those_of_the_composed_image(ndim: int) -> None:
     model, image = bright_box(ndim, reach=1)
     objective = Objective.of(model, frozen(model, image), image)
     baseline = torch.rand_like(image.data)
@@ -173,7 +173,7 @@ def test_far_windows_are_run_once() -> None:
     assert network.windows == found.facts.windows_run == windows + touched * (1 + 2 + 4 * 2 + 1)
 
 
-def test_what_means_nothing_is_refused() -> None:
+def test_meaningless_targets_and_baselines_are_refused() -> None:
     model, image = bright_box(2)
     target = frozen(model, image, everywhere())
     with pytest.raises(TargetError, match="not about one label"):

@@ -156,7 +156,7 @@ def test_the_units_of_a_layer_that_cuts_the_network_add_up_to_integrated_gradien
     assert relative_gap(torch.stack(parts).sum(dim=0), expected) < TOLERANCE
 
 
-def test_with_a_skip_around_the_layer_they_do_not(ndim: int) -> None:
+def test_the_units_of_a_bypassed_layer_do_not_add_up(ndim: int) -> None:
     """What flows past the layer is missing from the sum: the test above could fail."""
     model = predictor(Smooth(ndim), (8,) * ndim)
     image = volume(SHAPES[ndim])

@@ -152,7 +152,7 @@ def test_a_stochastic_base_averages_out_over_copies() -> None:
 
 @pytest.mark.parametrize("kind", ["smoothgrad", "smoothgrad_sq", "vargrad"])
 @pytest.mark.parametrize("base", [GradCam(layer="model.0"), InputXGradient()], ids=["layer", "ixg"])
-def test_noise_tunnel_is_each_of_its_kinds(kind: str, base: Explainer) -> None:
+def test_noise_tunnel_equals_the_method_of_its_kind(kind: str, base: Explainer) -> None:
     model = predictor(unet(2), (8, 8))
     image = volume(SHAPES[2])
     target = frozen(model, image)
@@ -235,7 +235,7 @@ def test_both_routes_agree(ndim: int, method: type) -> None:
     assert relative_gap(one, other) < TOLERANCE
 
 
-def test_the_generator_of_everybody_else_is_left_alone() -> None:
+def test_the_global_random_state_is_left_alone() -> None:
     model = predictor(unet(2), (8, 8))
     image = volume(SHAPES[2])
     before = torch.get_rng_state()
@@ -243,7 +243,7 @@ def test_the_generator_of_everybody_else_is_left_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_no_noise_to_speak_of_is_the_base_itself(ndim: int) -> None:
+def test_vanishing_noise_gives_the_map_of_the_base(ndim: int) -> None:
     model = predictor(unet(ndim), (8,) * ndim)
     image = volume(SHAPES[ndim])
     target = frozen(model, image)

@@ -14,7 +14,9 @@ from tests.oracles import frozen
 
 
 @pytest.mark.parametrize("sigma_mm", [0.0, 3.0])
-def test_noise_is_standard_normal_and_its_own_in_each_channel(ndim: int, sigma_mm: float) -> None:
+def test_noise_is_standard_normal_and_independent_in_each_channel(
+    ndim: int, sigma_mm: float
+) -> None:
     model = predictor(unet(ndim, in_channels=2), (8,) * ndim)
     image = volume((40, 41) if ndim == 2 else (20, 21, 22), 2)
     found = RandomMap(sigma_mm=sigma_mm).explain(model, image, frozen(model, image)).data
@@ -40,7 +42,7 @@ def test_edges_are_those_of_numpy_in_mm(ndim: int) -> None:
         assert np.allclose(channel, expected, atol=1e-5)
 
 
-def test_along_an_axis_of_one_voxel_there_are_no_edges() -> None:
+def test_an_axis_of_one_voxel_has_no_edges() -> None:
     data = volume((6, 1, 5)).data
     flat = gradient_magnitude(data[:, :, 0], (2.0, 3.0))
     assert torch.equal(gradient_magnitude(data, (2.0, 9.0, 3.0)), flat[:, :, None])

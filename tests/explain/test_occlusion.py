@@ -183,7 +183,7 @@ def test_batch_size_does_not_matter(ndim: int, batch_size: int) -> None:
     assert relative_gap(found, method.explain(model, image, target).data) < TOLERANCE
 
 
-def test_boxes_with_gaps_between_them_are_refused() -> None:
+def test_a_stride_wider_than_the_box_is_refused() -> None:
     image, model = volume((11, 9)), predictor(unet(2), (8, 8))
     with pytest.raises(ConfigError, match=r"stride \[9, 9\] voxels is wider than the box"):
         Occlusion(box=3, stride=9).explain(model, image, frozen(model, image))

@@ -14,7 +14,7 @@ from tests.predict.averaged import averaging
 
 
 @pytest.mark.parametrize("method", [PatternNet, PatternAttribution])
-def test_a_norm_before_all_else_is_undone_by_its_own_slope(method: type[PatternNet]) -> None:
+def test_a_norm_at_the_input_is_inverted_by_its_pattern(method: type[PatternNet]) -> None:
     """It has one input an output: its pattern is one over its slope, and both make one."""
     torch.manual_seed(0)
     norm, conv = nn.InstanceNorm2d(2, affine=True, eps=1e-3), nn.Conv2d(2, 2, 3, padding=1)
@@ -66,7 +66,7 @@ def test_networks_whose_probabilities_are_averaged_learn_as_those_of_logits() ->
         torch.testing.assert_close(pattern, known[1].values[key])
 
 
-def test_parts_that_cancel_are_warned_of() -> None:
+def test_cancelling_contributions_are_warned_of() -> None:
     """x = (101 y, 100 y) is read by (1, -1): of the logit y there come 101 y and -100 y."""
     torch.manual_seed(0)
     network = nn.Conv2d(2, 2, 1, bias=False)

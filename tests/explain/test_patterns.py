@@ -33,7 +33,7 @@ def one_window(network: nn.Module, shape: tuple[int, ...]) -> Predictor:
     return predictor(network.eval(), shape, overlap=0.0, blend="constant")
 
 
-def test_the_signal_is_told_from_the_distractor() -> None:
+def test_patterns_separate_signal_and_distractor() -> None:
     """x = s * signal + d * distractor, y = s: the weight cancels, the pattern knows."""
     torch.manual_seed(0)
     signal, distractor = torch.tensor([1.0, 0.0]), torch.tensor([1.0, 1.0])
@@ -64,7 +64,7 @@ LAYERS = {
 
 @pytest.mark.parametrize("last", [False, True], ids=["positive", "last"])
 @pytest.mark.parametrize("kind", LAYERS)
-def test_a_pattern_is_its_moments(kind: str, last: bool) -> None:
+def test_a_pattern_equals_a_slow_rewrite_from_its_moments(kind: str, last: bool) -> None:
     make, shape = LAYERS[kind]
     torch.manual_seed(1)
     layer = make()
@@ -195,7 +195,7 @@ def test_windows_add_up_to_the_map_through_the_whole_blend(
     assert found.facts.more == {"patterns_fitted_on": f"{image.name}, {image.name}"}
 
 
-def test_instance_norms_are_undone_by_the_signal() -> None:
+def test_the_signal_restores_the_contrast_removed_by_instance_norms() -> None:
     """With patterns the image's contrast comes back: twice the contrast, twice the signal."""
     model = one_window(unet(2, "relu_instance"), (8, 8))
     image = volume((8, 8))
@@ -241,15 +241,15 @@ def test_patterns_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         PatternNet(fitted=short).explain(model, image, frozen(model, image))
 
 
-def test_the_same_patterns_are_the_same_bytes(tmp_path: Path) -> None:
-    """Of a header with two entries the order is drawn anew each time."""
+def test_equal_patterns_are_written_as_equal_bytes(tmp_path: Path) -> None:
+    """The order of two entries in a header would differ from one writing to the next."""
     known = Patterns({"linear.0": torch.ones(2)}, "0a1b", ("one", "two"))
     written = {known.save(tmp_path / f"{k}.safetensors").read_bytes() for k in range(16)}
     assert len(written) == 1
     assert Patterns.load(tmp_path / "0.safetensors").fitted_on == ("one", "two")
 
 
-def test_only_headers_that_tell_of_patterns_are_read(tmp_path: Path) -> None:
+def test_only_files_with_a_header_of_patterns_are_read(tmp_path: Path) -> None:
     path, values = tmp_path / "patterns.safetensors", {"linear.0": torch.ones(2)}
     save_file(values, path, {"network": "0a1b", "fitted_on": "one\ntwo"})  # of an earlier version
     known = Patterns.load(path)
@@ -263,7 +263,7 @@ def test_only_headers_that_tell_of_patterns_are_read(tmp_path: Path) -> None:
         Patterns.load(path)
 
 
-def test_what_was_learned_from_a_network_can_be_left_behind() -> None:
+def test_learned_patterns_can_be_removed_from_a_method() -> None:
     model, image = predictor(unet(2), (8, 8)), volume((8, 8))
     known = fit_patterns(model, [image])
     tunnel = NoiseTunnel(base=PatternAttribution(fitted=known), samples=3)

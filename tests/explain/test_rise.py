@@ -81,7 +81,7 @@ def test_each_voxel_is_kept_as_often_as_asked_for() -> None:
     assert float((fields.amax(dim=(1, 2)) - fields.amin(dim=(1, 2))).mean()) > 0.8
 
 
-def test_of_a_linear_network_it_is_the_covariance_of_value_and_feature(ndim: int) -> None:
+def test_the_map_of_a_linear_network_is_the_covariance_of_value_and_feature(ndim: int) -> None:
     """R = sum of what is kept, so that a feature's map is (1 - p) times its own sum."""
     model = predictor(linear(ndim), (8,) * ndim)
     image = volume({2: (8, 8), 3: (8, 8, 4)}[ndim])
@@ -123,7 +123,9 @@ def test_only_active_windows_are_run_and_the_rest_is_zero(
     ids=["smooth", "4mm"],
 )
 @pytest.mark.slow
-def test_maps_come_as_close_as_their_errors_say(features: Features | None, keep: float) -> None:
+def test_the_spread_over_seeds_equals_the_standard_error(
+    features: Features | None, keep: float
+) -> None:
     image, model = volume((8, 8)), predictor(unet(2), (8, 8), batch_size=60)
     target = frozen(model, image)
     method = Rise(features, "zero", samples=60, cell_mm=4.0, keep=keep, spread=True)

@@ -71,7 +71,7 @@ def test_exact_is_the_definition_by_orders(count: int) -> None:
     torch.testing.assert_close(exact_shapley_values(values), expected, rtol=1e-12, atol=1e-12)
 
 
-def test_coalitions_are_in_the_order_of_their_bits() -> None:
+def test_coalitions_are_listed_in_binary_order() -> None:
     assert all_coalitions(2).tolist() == [[False, False], [True, False], [False, True], [True] * 2]
 
 
@@ -84,7 +84,7 @@ METHODS = {
 
 
 @pairwise(ndim=[2, 3], name=METHODS, channels=["together", "each"])
-def test_of_a_linear_network_each_feature_is_worth_its_sum(
+def test_the_value_of_a_feature_of_a_linear_network_is_its_sum(
     ndim: int, name: str, channels: str
 ) -> None:
     model = predictor(linear(ndim, in_channels=2, kernel=3), (8,) * ndim)
@@ -117,7 +117,7 @@ def test_exact_equals_the_definition_of_the_network(
     torch.testing.assert_close(found, by_orders(2, value), rtol=1e-4, atol=1e-4)
 
 
-def test_channels_fill_their_channel_of_the_map(
+def test_values_of_channels_fill_their_channel_of_the_map(
     case: tuple[Predictor, Volume, FrozenTarget],
 ) -> None:
     model, image, target = case
@@ -181,7 +181,7 @@ def test_coalitions_of_the_regression(samples: int) -> None:
 
 
 @pytest.mark.slow
-def test_estimates_come_as_close_as_their_errors_say() -> None:
+def test_errors_of_estimates_match_their_standard_error() -> None:
     """Over many seeds the errors are those of the spread: one standard error, on the mean."""
     count = 9
     values = random_game(count)
@@ -203,7 +203,7 @@ def test_estimates_come_as_close_as_their_errors_say() -> None:
 
 @pytest.mark.parametrize("antithetic", [True, False])
 @pytest.mark.slow
-def test_sampling_comes_as_close_as_its_errors_say(antithetic: bool) -> None:
+def test_errors_of_sampling_match_its_standard_error(antithetic: bool) -> None:
     """Over many seeds the errors are those of the spread: one standard error, on the mean."""
     model, image = predictor(unet(2), (8, 8), batch_size=16), volume((8, 8))
     target = frozen(model, image)
@@ -285,7 +285,7 @@ def test_too_few_samples_are_refused(method: type, keys: dict[str, object], mess
         method(**keys)
 
 
-def test_one_feature_is_worth_all() -> None:
+def test_a_single_feature_gets_the_whole_change() -> None:
     image, model = volume((8, 8)), predictor(unet(2), (8, 8))
     target = frozen(model, image)
     for method in (KernelShap, ExactShapley, ShapleyValueSampling):

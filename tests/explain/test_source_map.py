@@ -73,7 +73,7 @@ def test_a_slope_is_that_of_the_whole_pipeline(name: str) -> None:
 
 
 @pytest.mark.parametrize("method", [RandomMap(), Saliency(absolute=True)])
-def test_heights_are_only_interpolated_and_it_is_said(method: Explainer) -> None:
+def test_maps_that_do_not_add_up_are_only_interpolated_with_a_note(method: Explainer) -> None:
     attribution = explained(method, CHAINS["linear, window"][0], scan(), network())
     found = map_on_file(attribution, "adjoint")
     assert found.by == "interpolation"
@@ -93,7 +93,7 @@ def test_a_mirrored_volume_has_the_slopes_of_its_mirrored_network() -> None:
     torch.testing.assert_close(found, map_on_file(straight, "adjoint").data)
 
 
-def test_data_of_unknown_origin_goes_back_through_space_alone() -> None:
+def test_data_of_unknown_origin_is_carried_back_through_resampling_alone() -> None:
     chain, before, _ = CHAINS["linear, z-score"]
     seen = chain(before)
     changed = seen.with_data(seen.data * 2)
@@ -121,7 +121,7 @@ def test_errors_on_the_file_are_upper_bounds() -> None:
     assert float(found.min()) >= 0
 
 
-def test_errors_of_shares_are_shared_out_as_the_map_is() -> None:
+def test_errors_are_distributed_like_the_map() -> None:
     chain, before, _ = CHAINS["linear, window"]
     attribution = explained(DeepLift("zero"), chain, before, network())
     known = replace(attribution, standard_error=attribution.data.abs())
@@ -131,7 +131,7 @@ def test_errors_of_shares_are_shared_out_as_the_map_is() -> None:
     assert float(found.sum()) == pytest.approx(float(attribution.data.abs().sum()), rel=1e-5)
 
 
-def test_deep_lift_shares_each_value_by_the_weights_and_keeps_the_sum() -> None:
+def test_deep_lift_is_distributed_by_the_resampling_weights_and_keeps_the_sum() -> None:
     """Exact in the sum and in each network voxel's part; a file voxel's height is a share of it."""
     chain, before, _ = CHAINS["linear, window"]
     attribution = explained(DeepLift("zero"), chain, before, network())
@@ -145,7 +145,7 @@ def test_deep_lift_shares_each_value_by_the_weights_and_keeps_the_sum() -> None:
     assert abs(float(found.data.double().sum()) - own.sum()) < 1e-6 * np.abs(own).sum()
 
 
-def test_a_saved_map_says_how_it_came_to_the_file_and_what_it_adds_up_to(tmp_path: Path) -> None:
+def test_a_saved_map_records_its_way_to_the_file_and_its_sum(tmp_path: Path) -> None:
     chain, before, _ = CHAINS["linear, window"]
     attribution = explained(IntegratedGradients(2, "zero"), chain, before, network())
     sums = {}
@@ -168,7 +168,7 @@ def test_a_saved_map_says_how_it_came_to_the_file_and_what_it_adds_up_to(tmp_pat
         attribution.save(tmp_path / "x.nii.gz", by="adjont")
 
 
-def test_only_what_adds_up_is_carried_back_unless_it_is_asked_for() -> None:
+def test_only_maps_that_add_up_are_carried_back_by_default() -> None:
     found = {name for name in EXPLAINERS if default_by(ROWS[name].meaning) == "adjoint"}
     assert found == {
         *("input_x_gradient", "integrated_gradients", "gradient_shap", "neuron_conductance"),

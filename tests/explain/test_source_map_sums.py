@@ -68,7 +68,7 @@ def test_a_path_is_the_slope_carried_back_times_the_voxels_of_the_file(name: str
 
 
 @pytest.mark.parametrize("name", CHAINS)
-def test_sums_are_kept_whatever_the_chain_and_the_baseline(name: str) -> None:
+def test_every_preprocessing_and_baseline_keeps_the_sum(name: str) -> None:
     chain, before, _ = CHAINS[name]
     net = network(before.num_channels)
     for baseline in ("zero", "blur"):
@@ -97,7 +97,7 @@ def test_a_zscored_path_is_the_slope_times_the_change_from_the_mean() -> None:
     assert "0.00% of the map's size" in found.how
 
 
-def test_without_a_path_each_value_is_shared_out_by_the_weights() -> None:
+def test_values_of_methods_without_a_path_are_distributed_by_the_weights() -> None:
     before = scan()
     chain = replace(PIL, intensity=Intensity("window", 0, 400))
     attribution = explained(Occlusion(box=3, baseline="zero"), chain, before, network())
@@ -109,7 +109,7 @@ def test_without_a_path_each_value_is_shared_out_by_the_weights() -> None:
     assert "by their weights" in found.how
 
 
-def test_padding_has_no_voxel_and_is_told_apart() -> None:
+def test_values_on_padding_are_reported_apart() -> None:
     chain, before, _ = CHAINS["crop, pad"]
     seen = chain(before)
     assert seen.inside is not None

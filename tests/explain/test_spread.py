@@ -74,7 +74,7 @@ def test_mirrored_passes_have_their_own_maps(ndim: int) -> None:
     torch.testing.assert_close(Saliency().explain(whole, image, target).data, mean)
 
 
-def test_a_member_without_a_part_has_a_map_of_zeros(ndim: int) -> None:
+def test_a_member_without_effect_has_a_map_of_zeros(ndim: int) -> None:
     networks = [linear(ndim, seed=0), linear(ndim, seed=1)]
     networks[1].weight.data.zero_()
     model = averaging(networks, predictor(networks[0], (4,) * ndim), [], "logits")
@@ -84,7 +84,7 @@ def test_a_member_without_a_part_has_a_map_of_zeros(ndim: int) -> None:
     torch.testing.assert_close(found.spread[0], found.maps[0].abs() / 2)
 
 
-def test_one_network_does_not_spread(ndim: int) -> None:
+def test_the_spread_of_one_network_is_refused(ndim: int) -> None:
     model = predictor(linear(ndim), (4,) * ndim)
     image = volume(SHAPES[ndim])
     with pytest.raises(ModelError, match="one network and no mirrored pass"):
@@ -194,7 +194,7 @@ def test_score_cam_shows_each_members_channels_to_all(ndim: int) -> None:
     assert relative_gap(found[0], total) < 1e-4
 
 
-def test_a_layer_that_runs_once_runs_once_in_each_pass(ndim: int) -> None:
+def test_mirrored_passes_do_not_count_as_repeated_layers(ndim: int) -> None:
     """Mirroring is no second run of a layer."""
     model, networks = layered(ndim)
     for network in networks:

@@ -65,14 +65,14 @@ def coverage(game: Game, samples: int, *, seeds: int) -> float:
 )
 @pytest.mark.parametrize("game", [triples, airport])
 @pytest.mark.slow
-def test_intervals_of_kernel_shap_cover(
+def test_intervals_of_kernel_shap_cover_the_true_values(
     game: Callable[[int, int], Game], count: int, samples: int, seeds: int
 ) -> None:
     """Uncorrected ones of 100 features covered 76 % of 512 coalitions, 60 % of 256."""
     assert 0.9 <= coverage(game(count, 1), samples, seeds=seeds) <= 0.98
 
 
-def test_intervals_of_kernel_shap_cover_at_the_defaults() -> None:
+def test_intervals_of_kernel_shap_cover_the_true_values_by_default() -> None:
     """100 features, 512 coalitions; they covered 76 %."""
     assert 0.9 <= coverage(triples(100, 1), 512, seeds=2) <= 0.98
 
@@ -85,7 +85,7 @@ def test_one_equation_a_feature_has_no_standard_error() -> None:
         kernel_shap_errors(drawn, gains, torch.zeros(30, dtype=torch.float64))
 
 
-def test_an_interval_of_few_draws_is_as_long_as_student_says() -> None:
+def test_an_interval_of_few_draws_uses_students_t() -> None:
     assert confidence(7) == {
         "degrees_of_freedom": 7,
         "t_95": pytest.approx(2.364624, rel=1e-6),

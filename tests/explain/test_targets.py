@@ -87,7 +87,7 @@ def test_both_routes_agree(ndim: int, method: object) -> None:
 
 
 @pytest.mark.parametrize("of", TARGETS)
-def test_an_objective_values_any_input(ndim: int, of: str) -> None:
+def test_an_objective_can_be_evaluated_on_any_input(ndim: int, of: str) -> None:
     model = predictor(unet(ndim, out_channels=3), (8,) * ndim, num_outputs=3)
     image = volume(SHAPES[ndim])
     truth = torch.arange(image.grid.shape[0]).reshape(-1, *(1,) * (ndim - 1)) % 3

@@ -141,13 +141,13 @@ def test_other_methods_explain_one_after_the_other() -> None:
 
 
 @for_each(EXPLAINERS)
-def test_the_trait_says_who_shares(name: str) -> None:
+def test_the_trait_together_matches_the_implementation(name: str) -> None:
     kind = EXPLAINERS[name]
     overrides = kind.attribute_together is not Explainer.attribute_together
     assert kind.traits.together == overrides
 
 
-def test_one_map_of_zeros_is_an_error_of_all() -> None:
+def test_a_map_of_zeros_fails_the_whole_group() -> None:
     model, image, targets = setting(2)
     form = targets[0].coefficients
     nothing = replace(targets[0], coefficients=form.scaled(0.0))

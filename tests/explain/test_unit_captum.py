@@ -80,7 +80,7 @@ def test_captum_at_a_coarser_layer_by_a_selector(ndim: int) -> None:
 
 
 @pytest.mark.parametrize("layer", ["model.0", "model.0.conv"])
-def test_layer_methods_explain_it_by_layers_before_it(ndim: int, layer: str) -> None:
+def test_layer_methods_explain_a_unit_by_layers_before_it(ndim: int, layer: str) -> None:
     """Found by the whole network's names; slopes of one graph from that layer to the unit."""
     shape = (8, 6, 4)[:ndim]
     network = unet(ndim, "prelu_batch")
@@ -106,7 +106,7 @@ def test_layer_methods_explain_it_by_layers_before_it(ndim: int, layer: str) -> 
     assert relative_gap(found, expected) < TOLERANCE
 
 
-def test_a_layer_behind_it_has_no_part_in_it() -> None:
+def test_a_layer_behind_the_unit_is_refused() -> None:
     model, image = case(2)
     target = UnitTarget(LAYER, 2).freeze(Scene(model, image))
     with pytest.raises(LayerError, match="did not run"):

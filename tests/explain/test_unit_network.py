@@ -20,7 +20,7 @@ from tests.networks import Failing
 from tests.oracles import gradient_of, relative_gap, state_of
 
 
-def test_only_what_leads_to_the_unit_is_run_and_only_windows_that_it_touches() -> None:
+def test_only_layers_and_windows_that_lead_to_the_unit_are_run() -> None:
     network = unet(2, "prelu_batch")
     model = predictor(network, (8, 8))
     image = volume((8, 24))
@@ -41,7 +41,7 @@ def test_only_what_leads_to_the_unit_is_run_and_only_windows_that_it_touches() -
     assert calls == {"model.0": 1, "model.1": 0, "model.2": 0}
 
 
-def test_another_predictor_is_read_at_the_same_unit() -> None:
+def test_a_unit_target_works_on_another_predictor() -> None:
     """A frozen target on a predictor with other windows, and on an already read one."""
     model, image = case(2)
     target = UnitTarget(LAYER, 2).freeze(Scene(model, image))
@@ -66,7 +66,7 @@ def test_the_network_is_left_as_it_was_after_an_exception(nth: int) -> None:
     assert state_of(network) == before
 
 
-def test_the_network_of_a_unit_is_the_whole_one_to_whoever_looks() -> None:
+def test_the_network_of_a_unit_lists_all_modules_and_parameters() -> None:
     network = unet(2)
     read = UnitNetwork(network, LAYER, (1,))
     assert dict(read.named_modules()) == dict(network.named_modules())
@@ -150,7 +150,7 @@ class Unlike(nn.Module):
         ("held", r'layer "held" has no gradient with respect to the input: it runs under'),
     ],
 )
-def test_a_layer_that_is_no_map_of_the_windows_is_refused(layer: str, message: str) -> None:
+def test_a_layer_without_a_map_of_the_windows_is_refused(layer: str, message: str) -> None:
     with pytest.raises(LayerError, match=message):
         UnitNetwork(Unlike(), layer, (0,))(torch.zeros(2, 1, 4, 4, requires_grad=True))
 

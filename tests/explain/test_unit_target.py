@@ -121,7 +121,7 @@ def test_the_mask_is_that_of_the_whole_networks_prediction(ndim: int, region: st
     assert found.any()
 
 
-def test_a_roi_and_components_one_by_one() -> None:
+def test_a_unit_target_over_a_roi_or_a_component() -> None:
     model, image = case(2)
     scene = Scene(model, image)
     roi = torch.zeros(SHAPES[2], dtype=torch.long)
@@ -177,7 +177,7 @@ def test_units_of_one_layer_combine(ndim: int) -> None:
 
 
 @pytest.mark.parametrize("other", [VoxelTarget("one"), UnitTarget("model.0", 1)])
-def test_targets_of_other_places_do_not_combine(other: VoxelTarget | UnitTarget) -> None:
+def test_targets_of_different_layers_cannot_be_combined(other: VoxelTarget | UnitTarget) -> None:
     unit = UnitTarget(LAYER, 1)
     place = "the logits" if isinstance(other, VoxelTarget) else "layer model.0"
     for combine in (lambda: unit + other, lambda: other - unit, lambda: unit * other):
@@ -187,7 +187,7 @@ def test_targets_of_other_places_do_not_combine(other: VoxelTarget | UnitTarget)
         (unit + UnitTarget(LAYER, 2)) * other
 
 
-def test_it_says_what_it_is() -> None:
+def test_a_unit_target_describes_itself() -> None:
     model, image = case(2)
     target = UnitTarget(LAYER, 2, Predicted(), "mean", "one").freeze(Scene(model, image))
     assert target.description == f"mean of unit 2 of layer {LAYER} over predicted of one"
@@ -197,7 +197,7 @@ def test_it_says_what_it_is() -> None:
     assert UnitTarget(LAYER, 2).describe() == f"sum of unit 2 of layer {LAYER} over all"
 
 
-def test_scores_judge_it_as_any_other(ndim: int) -> None:
+def test_scores_judge_a_unit_target_like_any_other(ndim: int) -> None:
     """A map that is the unit's exact first order has next to no infidelity under small noise."""
     model, image = case(ndim)
     target = UnitTarget("model.0.conv", 1).freeze(Scene(model, image))  # linear in the input

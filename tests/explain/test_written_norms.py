@@ -76,7 +76,7 @@ LAYER: dict[str, Written] = {
 
 
 @pytest.mark.parametrize("written", ROOT_MEAN_SQUARE.values(), ids=list(ROOT_MEAN_SQUARE))
-def test_a_root_mean_square_norm_hands_relevance_on(written: Written) -> None:
+def test_a_root_mean_square_norm_conserves_relevance(written: Written) -> None:
     x, relevance = torch.randn(2, 5, 2, 2), torch.randn(2, 5, 2, 2)
     for bias in ("absorb", "distribute"):
         found = by_rule(Norm(written), "epsilon", x, relevance, bias=bias)
@@ -122,7 +122,7 @@ GATED: dict[str, tuple[Written, Written]] = {
 
 
 @pytest.mark.parametrize("pair", GATED.values(), ids=list(GATED))
-def test_what_scales_is_held(pair: tuple[Written, Written]) -> None:
+def test_the_scaling_factor_of_a_norm_is_held_constant(pair: tuple[Written, Written]) -> None:
     """Features that are no gate themselves get all, whatever the other factor was made of."""
 
     class Gated(Norm):
@@ -149,7 +149,7 @@ class Two(nn.Module):
 
 
 @pytest.mark.parametrize("written", [ROOT_MEAN_SQUARE["rsqrt"], LAYER["rsqrt"]])
-def test_what_went_in_comes_out_of_a_network(written: Written) -> None:
+def test_networks_with_written_out_norms_conserve_relevance(written: Written) -> None:
     model, image = predictor(Two(written).eval(), (6, 6)), volume((6, 6))
     target = frozen(model, image)
     for method in (LayerwiseRelevance(), ExcitationBackprop(unexcited="spread")):

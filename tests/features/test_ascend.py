@@ -49,7 +49,7 @@ def made_of(
 
 
 @pytest.mark.parametrize("kind", ["voxels", "fourier"])
-def test_a_blob_detector_shows_its_blob(kind: str, ndim: int) -> None:
+def test_the_picture_of_a_blob_detector_is_its_blob(kind: str, ndim: int) -> None:
     side, spacing = {2: 24, 3: 11}[ndim], (1.0, 1.0, 2.5)[:ndim]
     inner = Voxels() if kind == "voxels" else Fourier((side,) * ndim, spacing)
     recipe = Recipe(50, 0.1, spacing)
@@ -83,7 +83,7 @@ def plain_and_jittered(ndim: int, kind: str, seed: int, jitter: int) -> tuple[fl
     return tuple(part for one, fine in others for part in (one / value, fine / share))
 
 
-def test_waves_and_jitter_take_grain_away_and_keep_the_activation() -> None:
+def test_fourier_and_jitter_reduce_grain_and_keep_the_activation() -> None:
     kept, fine, kept_by_waves, fine_of_waves = plain_and_jittered(2, "blob", 0, 1)
     assert kept > 0.8
     assert kept_by_waves > 0.8
@@ -106,7 +106,7 @@ def test_jitter_keeps_the_activation_of_every_detector(kind: str, ndim: int) -> 
             assert kept_by_waves > 0.8
 
 
-def test_three_axes_are_two_where_one_is_ignored() -> None:
+def test_a_3d_picture_equals_the_2d_one_if_the_third_axis_is_ignored() -> None:
     flat, deep = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.Tanh()), nn.Sequential()
     conv = nn.Conv3d(1, 3, (3, 3, 1), padding=(1, 1, 0))
     conv.load_state_dict({"weight": flat[0].weight[..., None], "bias": flat[0].bias})
@@ -145,7 +145,7 @@ def lucent_like(
     return picture().detach(), start, float(scale[1, 1])
 
 
-def test_a_picture_is_that_of_lucent() -> None:
+def test_a_picture_equals_that_of_lucent() -> None:
     side, rate = 12, 0.02
     network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 2, 3), nn.Tanh())
     expected, start, scale = lucent_like(network, side, 25, rate)
@@ -167,7 +167,7 @@ def test_a_penalised_linear_unit_has_its_closed_form() -> None:
     assert made.values[-1] > made.values[0]
 
 
-def test_penalties_hold_back_what_they_say() -> None:
+def test_penalties_equal_their_definitions() -> None:
     x = torch.randn(2, 1, 5, 4)
     rough = x.diff(dim=2).abs().mean((1, 2, 3)) / 2 + x.diff(dim=3).abs().mean((1, 2, 3)) / 0.5
     assert torch.allclose(TotalVariation((2.0, 0.5))(x), rough)
@@ -191,7 +191,7 @@ def test_bounds_and_blur_reach_the_picture() -> None:
     assert share[0] < share[1] / 2
 
 
-def test_seeds_differ_and_are_kept() -> None:
+def test_seeds_differ_and_are_reproducible() -> None:
     subject, unit = Subject(BlobDetector(2)), UnitObjective("act", 0)
     recipe, start = Recipe(3, 0.1, (1.0, 1.0)), torch.zeros(1, 1, 8, 8)
     one, same, other = (
@@ -203,7 +203,7 @@ def test_seeds_differ_and_are_kept() -> None:
 
 
 @pytest.mark.parametrize("wobble", [0.0, 0.1])
-def test_what_no_slope_reaches_is_refused(wobble: float) -> None:
+def test_an_objective_without_gradient_is_refused(wobble: float) -> None:
     class Deaf(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -244,7 +244,7 @@ def test_noise_wakes_a_unit_that_is_silent_on_the_start() -> None:
     assert torch.allclose(made[1], torch.tensor(2.1), atol=0.3)  # was awake, and is left as it was
 
 
-def test_a_code_is_not_rewarded_for_what_is_clipped() -> None:
+def test_a_code_gains_nothing_from_clipped_values() -> None:
     axis = torch.linspace(0.5, 1.0, 16).reshape(1, 1, 4, 4)
     code = Code(PcaGenerator(torch.zeros(1, 4, 4), axis, torch.ones(1)))
     subject, unit = Subject(Linear(torch.ones(1, 4, 4))), UnitObjective("unit", 0)
@@ -273,7 +273,7 @@ def test_a_picture_that_is_not_finite_is_refused() -> None:
         )
 
 
-def test_a_jittered_code_stays_where_its_generator_puts_it() -> None:
+def test_a_jittered_code_is_not_shifted() -> None:
     """A shifted picture has no code: the unit looks one voxel beside, and the picture stays."""
     axis = torch.zeros(1, 1, 6, 6)
     axis[0, 0, 2, 2:4] = 1.0

@@ -14,7 +14,7 @@ def network_of(ndim: int) -> nn.Module:
     return nn.Sequential(convolution(ndim)(1, 3, 3, padding=1), nn.ReLU())
 
 
-def test_a_layer_sees_more_after_a_dream(ndim: int) -> None:
+def test_a_dream_raises_the_activation_of_its_layer(ndim: int) -> None:
     network, layer = network_of(ndim), LayerObjective("1")
     image = torch.rand(1, *(11, 9, 8)[:ndim])
     bounds = (torch.zeros(1), torch.ones(1))
@@ -28,7 +28,7 @@ def test_a_layer_sees_more_after_a_dream(ndim: int) -> None:
     assert sum(counted) == dream.passes(tuple(image.shape[1:]))
 
 
-def test_one_step_of_a_pointwise_network_is_its_slope() -> None:
+def test_one_step_of_a_pointwise_network_follows_its_gradient() -> None:
     """Tiles that do not overlap, of a network without surroundings, miss nothing."""
     network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Tanh())
     image = torch.randn(1, 8, 6)

@@ -28,7 +28,7 @@ def test_totals_add_up_over_cases() -> None:
         assert totals.by_variance(1) == order[:1]
 
 
-def test_one_value_that_is_rounded_is_one_value() -> None:
+def test_a_map_constant_up_to_rounding_counts_as_constant() -> None:
     """Blended over windows, what is 0.3377 everywhere is off by a rounding here and there."""
     maps = torch.full((2, 9), 0.3377)
     maps[0, 4] += 1e-7
@@ -50,7 +50,7 @@ def test_concentration_goes_from_none_to_one() -> None:
     assert float(found[2]) == pytest.approx((root - 10 / np.sqrt(30)) / (root - 1))
 
 
-def test_filters_are_measured(ndim: int) -> None:
+def test_norms_singular_values_and_cosines_of_filters(ndim: int) -> None:
     conv = (nn.Conv2d if ndim == 2 else nn.Conv3d)(2, 3, 3)
     found = Filters.of("c", conv)
     flat = conv.weight.detach().flatten(1).numpy()
@@ -74,7 +74,7 @@ def test_an_effective_rank_counts_directions() -> None:
     assert Filters("c", torch.zeros(2, 2, 1, 1)).effective_rank == 0
 
 
-def test_transposed_filters_are_by_their_output(ndim: int) -> None:
+def test_transposed_filters_are_grouped_by_output_channel(ndim: int) -> None:
     conv = (nn.ConvTranspose2d if ndim == 2 else nn.ConvTranspose3d)(4, 6, 3, groups=2)
     found = Filters.of("c", conv).weights
     assert found.shape[:2] == (6, 2)
@@ -88,5 +88,5 @@ def test_filters_are_found_in_layers() -> None:
     assert find_filters(network, ["0.1"]) == []
 
 
-def test_a_single_filter_is_like_no_other() -> None:
+def test_a_single_filter_has_no_most_similar_pair() -> None:
     assert Filters.of("c", nn.Conv2d(1, 1, 3)).most_alike() is None

@@ -52,7 +52,7 @@ def test_components_are_those_of_a_svd(ndim: int) -> None:
     assert torch.allclose(effort, (codes**2).mean(1))
 
 
-def test_no_component_is_made_of_rounding() -> None:
+def test_no_component_comes_from_rounding_errors() -> None:
     one = torch.randn(1, 1, 4, 4)
     patches = torch.randn(9, 1, 1, 1) * one
     assert len(PcaGenerator.fit(patches, 8).scales) == 1
@@ -69,7 +69,7 @@ def test_patches_are_cut_side_by_side(ndim: int) -> None:
     assert torch.equal(found, torch.stack(expected, 1))
 
 
-def test_a_mixture_is_a_density_over_all_axes() -> None:
+def test_a_mixture_equals_the_full_gaussian_density() -> None:
     """Against scipy's normal densities with the whole covariance, mixed by hand."""
     data = torch.randn(400, 8) * torch.linspace(2, 0.3, 8)
     data[:200] += 3
@@ -86,7 +86,7 @@ def test_a_mixture_is_a_density_over_all_axes() -> None:
     assert np.allclose(found.log_density(data[::50]).numpy(), np.log(total), rtol=1e-3)
 
 
-def test_a_mixture_prices_what_the_data_is_not(ndim: int) -> None:
+def test_a_mixture_costs_more_for_noise_than_for_data(ndim: int) -> None:
     smooth = torch.linspace(0, 1, 8).expand(30, 1, *(8,) * ndim) + torch.rand(30, *[1] * (ndim + 1))
     small = cut_patches(smooth, 2).flatten(0, 1)
     expert = PatchMixture.fit(small, 2, axes=2, components=2, seed=0)
@@ -97,7 +97,7 @@ def test_a_mixture_prices_what_the_data_is_not(ndim: int) -> None:
     assert torch.allclose(ExpertCost(expert, 2.0)(noise), expert.cost(noise) / 2)
 
 
-def test_a_denoiser_is_a_score(ndim: int) -> None:
+def test_the_gradient_of_a_denoiser_cost_is_its_score(ndim: int) -> None:
     """The slope of its cost is (x - r(x)) / sigma^2, in the data's units, a number."""
     network = DenoisingNetwork(ndim, 1, width=2)
     expert = Denoiser(network.requires_grad_(False), sigma=0.5, mean=1.0, std=2.0)
@@ -116,7 +116,7 @@ def drawing(data: Tensor) -> Callable[[int], Tensor]:
     return lambda count: data[torch.randint(len(data), (count,), generator=draws)]
 
 
-def test_a_denoiser_learns_and_forgets_nothing_of_torch() -> None:
+def test_a_denoiser_learns_without_changing_the_random_state() -> None:
     data = torch.linspace(-1, 1, 8)[None, None, :, None] * torch.randn(20, 1, 1, 1)
     data = data.expand(20, 1, 8, 8).clone()
     before = torch.get_rng_state()
@@ -133,7 +133,7 @@ def test_a_denoiser_learns_and_forgets_nothing_of_torch() -> None:
 
 
 @pytest.mark.slow
-def test_a_vae_learns(ndim: int) -> None:
+def test_a_vae_reconstructs_better_after_training(ndim: int) -> None:
     data = torch.linspace(-1, 1, 9).reshape(9, *[1] * (ndim - 1)) * torch.randn(40, 1, *[1] * ndim)
     data = data.expand(40, 1, *(9, 8, 7)[:ndim]).clone()
     short, long = (

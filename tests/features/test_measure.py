@@ -27,7 +27,7 @@ def test_distances_are_root_mean_squares() -> None:
     assert np.allclose(distances_between(one, other), expected, atol=1e-5)
 
 
-def test_a_picture_is_measured() -> None:
+def test_a_picture_is_compared_with_real_patches() -> None:
     data = torch.randn(4, 1, 6, 4)
     real = RealPatches.of(data, SPACING, PLACES, (6, 4))
     picture = data[2:3] + 0.1
@@ -44,7 +44,7 @@ def test_a_picture_is_measured() -> None:
     assert measure(picture, 3.0, real, -torch.ones(4)).of_largest is None
 
 
-def test_waves_are_high_above_half_of_the_finest() -> None:
+def test_frequencies_above_half_of_nyquist_count_as_high() -> None:
     """f = 1/8 and 3/8 cycles per voxel on voxels of 1 mm, on either side of 1/4."""
     places = torch.arange(64.0)
     for f, low, high in ((1 / 8, 0.0, 0.01), (3 / 8, 0.99, 1.0)):
@@ -54,7 +54,7 @@ def test_waves_are_high_above_half_of_the_finest() -> None:
 
 
 @pytest.mark.parametrize("thick", [1, 2])
-def test_a_thin_slab_has_the_waves_of_its_slice(thick: int) -> None:
+def test_a_slab_of_equal_slices_has_the_frequencies_of_its_slice(thick: int) -> None:
     """Slices that are the same have no wave across, and none is made by the window."""
     flat = torch.randn(2, 1, 9, 8)
     slab = flat[..., None].expand(-1, -1, -1, -1, thick)
@@ -69,13 +69,13 @@ def test_frequencies_are_in_cycles_per_mm() -> None:
     assert float(found[1, 1]) == pytest.approx(np.hypot(0.25, 0.125))
 
 
-def test_the_largest_do_not_lie_on_each_other() -> None:
+def test_the_largest_patches_do_not_overlap() -> None:
     values = torch.tensor([4.0, 3.0, 2.0, 1.0])
     assert largest_apart(values, PLACES, (6, 6), 3) == [0, 2, 3]
     assert largest_apart(values, PLACES, (3, 3), 3) == [0, 1, 2]
 
 
-def test_seeds_are_correlated_without_the_mean() -> None:
+def test_stability_is_the_correlation_of_seeds_without_the_mean() -> None:
     mean, one, other = torch.randn(3, 1, 1, 5, 4)
     found = stability([mean + one, mean + other, mean + one], mean)
     between = float(np.corrcoef(one.flatten(), other.flatten())[0, 1])

@@ -19,23 +19,23 @@ from esegeta.predict import OUTPUT
 SEEN = {"a": torch.randn(2, 3, 4, 5), OUTPUT: torch.randn(2, 3, 4, 5)}
 
 
-def test_a_unit_is_its_mean_or_one_position() -> None:
+def test_a_unit_objective_is_its_mean_or_one_position() -> None:
     assert torch.allclose(UnitObjective("a", 1)(SEEN), SEEN["a"][:, 1].mean((1, 2)))
     assert torch.equal(UnitObjective("a", 1, "centre")(SEEN), SEEN["a"][:, 1, 2, 2])
     assert torch.equal(UnitObjective("a", 1, (3, 0))(SEEN), SEEN["a"][:, 1, 3, 0])
 
 
-def test_a_layer_is_its_mean_square() -> None:
+def test_a_layer_objective_is_its_mean_square() -> None:
     assert torch.allclose(LayerObjective("a")(SEEN), (SEEN["a"] ** 2).mean((1, 2, 3)))
 
 
-def test_a_direction_is_a_projection() -> None:
+def test_a_direction_objective_is_a_projection() -> None:
     v = torch.tensor([3.0, 0.0, 4.0])
     expected = (0.6 * SEEN["a"][:, 0] + 0.8 * SEEN["a"][:, 2]).mean((1, 2))
     assert torch.allclose(DirectionObjective("a", v)(SEEN), expected)
 
 
-def test_a_label_is_its_logit() -> None:
+def test_a_label_objective_is_its_logit() -> None:
     labels = Labels.of({1: "one", 2: "two"}, "softmax", 3)
     found = LabelObjective(labels, "two")(SEEN)
     assert torch.allclose(found, SEEN[OUTPUT][:, 2].mean((1, 2)))
@@ -69,6 +69,6 @@ def test_diversity_is_the_cosine_of_grams() -> None:
         (DirectionObjective("a", torch.ones(2)), "3 units, but the direction has 2"),
     ],
 )
-def test_what_is_not_there_is_named(objective: UnitObjective, words: str) -> None:
+def test_a_missing_layer_or_unit_is_named(objective: UnitObjective, words: str) -> None:
     with pytest.raises(LayerError, match=words):
         objective(SEEN)

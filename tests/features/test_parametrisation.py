@@ -56,7 +56,7 @@ def by_turns(kinds: Sequence[str]) -> list[tuple[str, int]]:
 
 
 @pytest.mark.parametrize(("kind", "ndim"), by_turns(KINDS))
-def test_a_linear_unit_is_found(kind: str, ndim: int) -> None:
+def test_the_optimum_of_a_linear_unit_is_found(kind: str, ndim: int) -> None:
     """Under |x| = 1 the largest <w, x> has w / |w|."""
     w = torch.randn(2, *SHAPES[ndim])
     recipe = Recipe(120, 0.1, SPACING[ndim])
@@ -73,7 +73,7 @@ def test_a_linear_unit_is_found(kind: str, ndim: int) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS[:-1])
-def test_free_numbers_are_the_picture(kind: str, ndim: int) -> None:
+def test_encoding_and_decoding_returns_the_picture(kind: str, ndim: int) -> None:
     x = torch.randn(3, 2, *SHAPES[ndim])
     there = make(kind, ndim, x[0])
     assert torch.allclose(there.decode(there.encode(x)), x, atol=1e-5)
@@ -94,7 +94,7 @@ def data_far_away(ndim: int) -> tuple[torch.Tensor, PcaGenerator, Unmixed]:
     return w, generator, Unmixed(Voxels(), *mixing_of(channels))
 
 
-def test_a_linear_unit_is_found_where_the_data_is_far_from_zero(ndim: int) -> None:
+def test_a_linear_unit_is_found_for_data_far_from_zero(ndim: int) -> None:
     """A code alone came to a cosine of 0.1, and channels 300 times as wide as others to 0.99."""
     w, generator, unmixed = data_far_away(ndim)
     start = torch.full((1, *w.shape), FAR_AWAY)
@@ -116,7 +116,7 @@ def test_directions_are_the_span_of_mean_and_components(ndim: int) -> None:
     assert len(without.directions().axes) == 12
 
 
-def test_waves_fall_with_their_frequency_in_mm(ndim: int) -> None:
+def test_fourier_scales_fall_with_the_frequency_in_mm(ndim: int) -> None:
     """As many cycles over 2.5 times the length are a lower frequency, and move farther."""
     scale = Fourier(SHAPES[ndim], SPACING[ndim]).scale.double()
     shape, mm = SHAPES[ndim], SPACING[ndim]
@@ -131,7 +131,7 @@ def test_waves_fall_with_their_frequency_in_mm(ndim: int) -> None:
     assert float(made.var()) == pytest.approx(1, rel=0.1)
 
 
-def test_channels_are_unmixed_by_their_covariance() -> None:
+def test_channels_are_decorrelated_by_their_covariance() -> None:
     values = torch.tensor([[1.0, 0.0], [2.0, 3.0]]) @ torch.randn(2, 500) + 1.0
     mean, mixing = mixing_of(values)
     covariance = np.cov(values.numpy())
@@ -147,7 +147,7 @@ def test_a_constant_channel_has_an_inverse() -> None:
     assert torch.allclose(there.decode(there.encode(x)), x)
 
 
-def test_a_coarse_change_is_one_step_of_few_numbers() -> None:
+def test_a_coarse_change_takes_one_step_of_few_parameters() -> None:
     free = [part * 0 for part in MultiScale(3).encode(torch.zeros(1, 1, 8, 8))]
     assert [tuple(part.shape[2:]) for part in free] == [(8, 8), (4, 4), (2, 2)]
     free[2] += 1
@@ -155,7 +155,7 @@ def test_a_coarse_change_is_one_step_of_few_numbers() -> None:
 
 
 @pytest.mark.parametrize(("kind", "ndim"), by_turns(KINDS[:3]))
-def test_a_linear_unit_is_found_from_far_away(kind: str, ndim: int) -> None:
+def test_a_linear_unit_is_found_from_a_distant_start(kind: str, ndim: int) -> None:
     """Scans are far from zero: a mean patch is long, and the direction of w is none of it."""
     w = torch.randn(2, *SHAPES[ndim])
     start = torch.full((1, *w.shape), 5.0) + 0.05 * torch.randn(1, *w.shape)

@@ -69,7 +69,7 @@ def picture_on(
     return found.cpu()
 
 
-def test_pictures_are_alike(second: torch.device) -> None:
+def test_pictures_equal_those_of_the_cpu(second: torch.device) -> None:
     data, host = torch.randn(8, 2, *SHAPE), torch.device("cpu")
     mixed = mixing_of(data.transpose(0, 1).flatten(1))
     generator = PcaGenerator.fit(data, 4)
@@ -84,7 +84,7 @@ def test_pictures_are_alike(second: torch.device) -> None:
         assert torch.equal(picture_on(second, there, expert, data), expected)
 
 
-def test_what_is_learned_is_alike(second: torch.device) -> None:
+def test_learned_priors_equal_those_of_the_cpu(second: torch.device) -> None:
     data = torch.randn(4, 1, 6, 5)
     found = []
     for device in (torch.device("cpu"), second):
@@ -104,7 +104,7 @@ def test_what_is_learned_is_alike(second: torch.device) -> None:
         assert torch.allclose(one, other, atol=1e-5)
 
 
-def test_dreams_and_counts_are_alike(second: torch.device) -> None:
+def test_dreams_and_counts_equal_those_of_the_cpu(second: torch.device) -> None:
     image = torch.randn(2, *SHAPE)
     dream = Dream((4, 4, 4), octaves=2, steps=1)
     bounds = (torch.full((2,), -2.0), torch.full((2,), 2.0))

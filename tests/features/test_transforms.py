@@ -48,7 +48,7 @@ def test_turns_are_in_mm() -> None:
     assert place in ((4, 1), (4, 3))  # one voxel of 2 mm from the middle
 
 
-def test_larger_is_larger() -> None:
+def test_scaling_enlarges_the_picture() -> None:
     x = torch.zeros(1, 1, 9, 9)
     x[..., 3:6, 3:6] = 1
     assert float(turned(x, [0.0], 1.5, (1.0, 1.0)).sum()) == pytest.approx(9 * 2.25, rel=0.1)
@@ -67,7 +67,7 @@ def test_a_blur_is_a_gaussian(ndim: int) -> None:
     assert np.allclose(found, expected, atol=1e-5)
 
 
-def test_what_has_nothing_beside_it_is_not_blurred() -> None:
+def test_an_axis_of_length_one_is_not_blurred() -> None:
     x = torch.randn(1, 1, 9, 8)
     found = Blur(1.0)(x[..., None], (1.0, 2.0, 0.5))
     assert torch.equal(found[..., 0], Blur(1.0)(x, (1.0, 2.0)))

@@ -32,7 +32,7 @@ def test_a_thousand_inputs_keep_the_contract(quick: None, tmp_path: Path) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BLOCKS)
-def test_blocks_are_valid_before_they_are_changed(name: str, quick: None, tmp_path: Path) -> None:
+def test_blocks_are_valid_before_mutation(name: str, quick: None, tmp_path: Path) -> None:
     lab = template(tmp_path)
     given(lab, name)
     result = lab.validate()

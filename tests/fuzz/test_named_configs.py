@@ -113,14 +113,14 @@ CONFIGS = {"aliases": BOMB, "a mapping in itself": "a: &a {b: *a}", "no end of l
 
 
 @pytest.mark.parametrize("what", CONFIGS)
-def test_a_bomb_of_yaml_is_refused(what: str, tmp_path: Path) -> None:
+def test_a_yaml_bomb_is_refused(what: str, tmp_path: Path) -> None:
     lab = unet_lab(tmp_path)
     lab.config.write_text(CONFIGS[what], encoding="utf-8")
     refused(lab, "not YAML", "validate", lab.config)
 
 
 @pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "/", "~nosuchuser/x", LONG])
-def test_what_is_no_config_is_refused(path: str, tmp_path: Path) -> None:
+def test_text_that_is_not_a_config_is_refused(path: str, tmp_path: Path) -> None:
     refused(unet_lab(tmp_path), "error: ", "validate", path)
 
 
@@ -133,7 +133,7 @@ def test_an_option_is_refused(option: str, tmp_path: Path) -> None:
     refused(lab, "--set", "validate", lab.write(), "--set", option)
 
 
-def test_an_option_changes_one_place_where_an_alias_stands_for_several(tmp_path: Path) -> None:
+def test_an_option_changes_only_one_place_of_an_alias(tmp_path: Path) -> None:
     from esegeta.config import load_config
 
     entry = "&m {name: integrated_gradients, steps: 4, id: one}"
@@ -171,7 +171,7 @@ def test_a_key_of_a_block_is_refused(what: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "arguments", ["pretrained_url: file:///etc/passwd", "pretrained: http://x"]
 )
-def test_an_argument_that_would_be_fetched(arguments: str, tmp_path: Path) -> None:
+def test_an_argument_that_would_download_is_refused(arguments: str, tmp_path: Path) -> None:
     lab = unet_lab(tmp_path)
     key = arguments.partition(":")[0]
     lab.keys["model"]["args"][key] = arguments.partition(": ")[2]

@@ -63,7 +63,7 @@ def test_an_image_is_refused_by_header_and_length(what: str, tmp_path: Path) -> 
     refused(lab, words, "validate", lab.write())
 
 
-def test_a_limit_of_voxels_is_the_users(tmp_path: Path) -> None:
+def test_the_limit_of_voxels_may_be_set(tmp_path: Path) -> None:
     lab = unet_lab(tmp_path, shape=(12, 11, 9))
     lab.keys["data"]["max_voxels"] = 12 * 11 * 9 - 1
     refused(lab, "data: {max_voxels", "validate", lab.write())
@@ -124,7 +124,7 @@ def test_a_file_of_weights_is_refused(what: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["liste.json", "run.json"])
-def test_brackets_without_end_in_json(name: str, tmp_path: Path) -> None:
+def test_endlessly_nested_json_is_refused(name: str, tmp_path: Path) -> None:
     lab = unet_lab(tmp_path)
     (tmp_path / name).write_text("[" * 100_000)
     if name == "run.json":

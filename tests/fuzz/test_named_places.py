@@ -11,7 +11,7 @@ from tests.experiments import esegeta, unet_lab
 from tests.fuzz.contract import refused
 
 
-def test_a_file_where_a_folder_should_be(tmp_path: Path) -> None:
+def test_a_file_in_place_of_a_folder_is_refused(tmp_path: Path) -> None:
     lab = unet_lab(tmp_path, shape=(9, 8, 8))
     lab.root.mkdir(parents=True)
     (lab.root / "a").write_text("in the way")
@@ -23,7 +23,7 @@ def test_a_file_where_a_folder_should_be(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
+def test_an_unreadable_folder_is_refused(tmp_path: Path) -> None:
     lab = unet_lab(tmp_path)
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o000)
@@ -32,7 +32,7 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
     closed.chmod(0o700)
 
 
-def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+def test_a_file_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     lab = unet_lab(tmp_path)
     folder = tmp_path / "images"
     folder.mkdir()
@@ -47,7 +47,7 @@ ENTRY = [sys.executable, "-c", "from esegeta.cli import main; main()"]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["methods", "scores"])
-def test_what_is_printed_onto_a_full_disk(command: str) -> None:
+def test_printing_to_a_full_disk_is_reported(command: str) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([*ENTRY, command], stdout=full, stderr=subprocess.PIPE, check=False)
     assert done.returncode == 2
@@ -57,7 +57,9 @@ def test_what_is_printed_onto_a_full_disk(command: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("more", "code"), [({}, 0), ({"PYTHONUTF8": "0"}, 2)])
-def test_a_locale_without_umlauts(more: dict[str, str], code: int, tmp_path: Path) -> None:
+def test_names_with_umlauts_are_written_or_refused_in_an_ascii_locale(
+    more: dict[str, str], code: int, tmp_path: Path
+) -> None:
     """Under LC_ALL=C Python takes UTF-8 all the same, unless it is told not to."""
     lab = unet_lab(tmp_path, shape=(9, 8, 8))
     lab.keys["name"] = "gr\u00f6\u00dfe"
@@ -74,7 +76,9 @@ def test_a_locale_without_umlauts(more: dict[str, str], code: int, tmp_path: Pat
     assert len(list(tmp_path.rglob("*_attrmap.nii.gz"))) == (0 if code else 1)
 
 
-def test_a_config_behind_a_linked_folder(tmp_path: Path) -> None:
+def test_paths_beside_a_config_in_a_linked_folder_are_found_unless_ambiguous(
+    tmp_path: Path,
+) -> None:
     """What stands beside the config is found; what could be two files is not guessed."""
     real, around = tmp_path / "real" / "inner", tmp_path / "around"
     real.mkdir(parents=True)

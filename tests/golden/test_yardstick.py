@@ -100,14 +100,14 @@ CHANGES: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("kind", CHANGES)
-def test_every_change_is_told(tmp_path: Path, kind: str) -> None:
+def test_every_change_is_reported(tmp_path: Path, kind: str) -> None:
     change, words = CHANGES[kind]
     found = list(differences(_results(tmp_path / "a"), _results(tmp_path / "b", change)))
     assert len(found) == 1
     assert words in found[0]
 
 
-def test_time_place_and_fingerprints_are_no_differences(tmp_path: Path) -> None:
+def test_times_places_and_fingerprints_are_not_differences(tmp_path: Path) -> None:
     def change(folder: Path) -> None:
         facts = {"more": {"started": "later"}, "evaluations": 3, "seconds": 7.0}
         _write_json(folder, {**facts, "folder": str(folder)})
@@ -130,13 +130,13 @@ def test_declared_differences_are_left_out(tmp_path: Path) -> None:
     assert compare(first, second, ["*.csv"]) == 1
 
 
-def test_another_exit_code_is_told(tmp_path: Path) -> None:
+def test_another_exit_code_is_reported(tmp_path: Path) -> None:
     first, second = _results(tmp_path / "a"), _results(tmp_path / "b")
     write_record(second, {}, {"0 run tiny.yaml": 1})
     assert "exit code of 0 run tiny.yaml: 0, then 1" in list(differences(first, second))
 
 
-def test_a_part_is_compared_where_both_have_results(tmp_path: Path) -> None:
+def test_results_missing_in_a_partial_record_are_not_compared(tmp_path: Path) -> None:
     first, second = _results(tmp_path / "a"), _results(tmp_path / "b", _change_voxel)
     other = first / "lab" / "results" / "other"
     other.mkdir()

@@ -21,7 +21,7 @@ def test_a_connection_is_refused_and_only_there(address: str) -> None:
         urllib.request.urlopen(address, timeout=1)
 
 
-def test_an_address_of_a_file_is_one_too(tmp_path: Path) -> None:
+def test_a_file_url_counts_as_a_connection(tmp_path: Path) -> None:
     path = tmp_path / "weights"
     path.write_bytes(b"abc")
     with without_connections(), pytest.raises(ModelError, match="would fetch"):
@@ -29,13 +29,13 @@ def test_an_address_of_a_file_is_one_too(tmp_path: Path) -> None:
     assert urllib.request.urlopen(path.as_uri()).read() == b"abc"
 
 
-def test_what_is_pretrained_by_default_is_built_without() -> None:
+def test_a_network_pretrained_by_default_is_built_without_pretraining() -> None:
     network = build_monai_network("EfficientNetBN", {"model_name": "efficientnet-b0"})
     assert isinstance(network, nn.Module)
 
 
 @pytest.mark.parametrize("key", ["pretrained", "pretrained_url"])
-def test_what_is_asked_to_be_pretrained_is_refused(key: str) -> None:
+def test_an_explicitly_pretrained_network_is_refused(key: str) -> None:
     args = {"model_name": "efficientnet-b0", key: True}
     with pytest.raises(ModelError, match="allow_download"):
         build_monai_network("EfficientNetBN", args)

@@ -12,14 +12,14 @@ from esegeta.model.bundle import open_bundle
 from tests.bundles import inference, write_bundle
 
 
-def test_a_section_is_what_it_holds_with_references_resolved(tmp_path: Path) -> None:
+def test_references_in_a_section_are_resolved(tmp_path: Path) -> None:
     sizes = {"window": "@size", "pair": ["@size", 3]}
     bundle = open_bundle(write_bundle(tmp_path / "b", inference(size=8, sizes=sizes)))
     assert bundle.section("sizes") == {"window": 8, "pair": [8, 3]}
     assert bundle.section("sises") is None
 
 
-def test_a_bundle_without_metadata_is_one(tmp_path: Path) -> None:
+def test_a_bundle_without_metadata_is_accepted(tmp_path: Path) -> None:
     folder = write_bundle(tmp_path / "b")
     (folder / "configs" / "metadata.json").unlink()
     bundle = open_bundle(folder)
@@ -34,7 +34,9 @@ def test_a_bundle_without_metadata_is_one(tmp_path: Path) -> None:
         ({"_target_": "collections.Counter"}, r"network_def: a Counter is not a torch\.nn\.Module"),
     ],
 )
-def test_a_network_that_is_none_is_refused(network: Any, words: str, tmp_path: Path) -> None:
+def test_an_invalid_network_of_a_bundle_is_refused(
+    network: Any, words: str, tmp_path: Path
+) -> None:
     config = inference(network_def=network)
     if network is None:
         del config["network_def"], config["network"]

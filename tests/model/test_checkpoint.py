@@ -58,7 +58,7 @@ PLAIN: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", PLAIN)
 @pytest.mark.parametrize("new_format", [True, False])
-def test_what_training_loops_keep_beside_weights_loads(
+def test_checkpoints_with_metadata_of_training_loops_load(
     name: str, new_format: bool, tmp_path: Path
 ) -> None:
     trained, fresh, path = small_parts(1), small_parts(2), tmp_path / "checkpoint.pt"
@@ -83,7 +83,7 @@ def test_scalars_under_the_module_names_of_numpy_1_load(tmp_path: Path) -> None:
     assert network_sha256(fresh) == network_sha256(trained)
 
 
-def test_weights_that_numpy_scalars_stand_before_are_exact(tmp_path: Path) -> None:
+def test_weights_stored_after_numpy_scalars_are_exact(tmp_path: Path) -> None:
     torch.save({"x": np.float64(1), "w": torch.arange(4.0), "d": {"y": 3}}, tmp_path / "c.pt")
     content = read_checkpoint(tmp_path / "c.pt")
     assert torch.equal(content["w"], torch.tensor([0.0, 1.0, 2.0, 3.0]))
@@ -107,7 +107,7 @@ def write_text(path: str) -> Tensor:
 
 
 @pytest.mark.parametrize("function", [write_text, eval, getattr, np.load, np.asarray, vars])
-def test_beside_plain_types_code_is_still_refused(function: Any, tmp_path: Path) -> None:
+def test_code_beside_plain_types_is_still_refused(function: Any, tmp_path: Path) -> None:
     evidence, path = tmp_path / "it_ran", tmp_path / "c.pt"
     content = {
         "best": np.float64(0.9),
@@ -120,7 +120,7 @@ def test_beside_plain_types_code_is_still_refused(function: Any, tmp_path: Path)
     assert not evidence.exists()
 
 
-def test_the_allow_list_is_gone_afterwards(tmp_path: Path) -> None:
+def test_the_allow_list_of_torch_is_restored(tmp_path: Path) -> None:
     before = set(torch.serialization.get_safe_globals())  # torch keeps a set, in any order
     torch.save({"best": np.float64(0.9)}, tmp_path / "c.pt")
     read_checkpoint(tmp_path / "c.pt")
@@ -146,7 +146,7 @@ class Net(nn.Module):
         lambda item, path: torch.save({"epoch": np.int64(3), "model": item}, path),
     ],
 )
-def test_a_pickled_network_is_called_so(save: Any, tmp_path: Path) -> None:
+def test_a_pickled_network_is_recognised_and_refused(save: Any, tmp_path: Path) -> None:
     save(Net(), tmp_path / "net.pt")
     with pytest.raises(WeightsError) as caught:
         read_checkpoint(tmp_path / "net.pt")
@@ -155,7 +155,7 @@ def test_a_pickled_network_is_called_so(save: Any, tmp_path: Path) -> None:
     assert "torch.save(network.state_dict(), path); model.kind: module names its class" in text
 
 
-def test_a_newer_pickle_of_a_network_is_called_so_too(tmp_path: Path) -> None:
+def test_a_plain_pickle_of_a_network_is_recognised_and_refused(tmp_path: Path) -> None:
     (tmp_path / "net.pt").write_bytes(pickle.dumps(Net()))
     with pytest.raises(WeightsError, match="holds a pickled network"):
         read_checkpoint(tmp_path / "net.pt")
@@ -192,7 +192,7 @@ def test_a_reason_is_cut_at_a_word() -> None:
 
 
 @pytest.mark.filterwarnings(TORCHSCRIPT_IS_DEPRECATED)
-def test_a_torchscript_network_is_called_so(tmp_path: Path) -> None:
+def test_a_torchscript_network_is_recognised_and_refused(tmp_path: Path) -> None:
     torch.jit.trace(small_parts().eval(), torch.zeros(1, 1, 4, 4)).save(tmp_path / "w.pt")
     with pytest.raises(WeightsError) as caught:
         read_checkpoint(tmp_path / "w.pt")
@@ -201,7 +201,7 @@ def test_a_torchscript_network_is_called_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["net.pt2", "net.pt"])
-def test_an_exported_program_is_called_so(name: str, tmp_path: Path) -> None:
+def test_an_exported_program_is_recognised_and_refused(name: str, tmp_path: Path) -> None:
     # What torch.export.save writes, of which the archive's layout is told apart.
     with zipfile.ZipFile(tmp_path / name, "w") as archive:
         archive.writestr("net/archive_format", "pt2")
@@ -215,7 +215,7 @@ def test_an_exported_program_is_called_so(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_what_torch_exports_is_called_so(tmp_path: Path) -> None:
+def test_a_program_of_torch_export_is_recognised_and_refused(tmp_path: Path) -> None:
     program = torch.export.export(small_parts().eval(), (torch.zeros(1, 1, 4, 4),))
     torch.export.save(program, tmp_path / "net.pt2")
     with pytest.raises(WeightsError, match=r"is an exported program of torch\.export"):
@@ -231,7 +231,7 @@ def test_what_torch_exports_is_called_so(tmp_path: Path) -> None:
         ("net.onnx", b"\x08\x07\x12\x07pytorch", "is an ONNX network, not weights"),
     ],
 )
-def test_other_kinds_are_called_by_their_names(
+def test_other_kinds_of_files_are_named_and_refused(
     name: str, content: bytes, message: str, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_bytes(content)
@@ -239,7 +239,7 @@ def test_other_kinds_are_called_by_their_names(
         read_checkpoint(tmp_path / name)
 
 
-def test_a_checkpoint_under_the_name_of_safetensors_is_called_so(tmp_path: Path) -> None:
+def test_a_checkpoint_named_safetensors_is_recognised(tmp_path: Path) -> None:
     torch.save(small_parts().state_dict(), tmp_path / "w.safetensors")
     with pytest.raises(WeightsError, match=r"checkpoint of torch\.save, .*; name it \.pt"):
         read_checkpoint(tmp_path / "w.safetensors")

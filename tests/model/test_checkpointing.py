@@ -50,7 +50,7 @@ CALLS: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {
 }
 
 
-def test_who_comes_first_need_not_go_last() -> None:
+def test_contexts_may_end_in_any_order() -> None:
     block = Counted()
     first, last = without_checkpointing(), with_any_gradient()
     first.__enter__()

@@ -51,7 +51,7 @@ def closed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.mark.slow
-def test_outputs_and_slopes_are_those_of_the_network_itself(closed: nn.Module) -> None:
+def test_outputs_and_gradients_equal_those_of_the_network(closed: nn.Module) -> None:
     network = unet(3, num_res_units=1)
     x = torch.randn((1, *SHAPE[1:]), generator=torch.Generator().manual_seed(1))
     for _ in range(3):  # TorchScript rewrites itself on its first runs
@@ -61,7 +61,7 @@ def test_outputs_and_slopes_are_those_of_the_network_itself(closed: nn.Module) -
 
 
 @pytest.mark.slow
-def test_any_number_of_windows_gives_what_each_gives_alone(closed: nn.Module) -> None:
+def test_any_batch_gives_the_results_of_each_window_alone(closed: nn.Module) -> None:
     x = torch.randn((3, *SHAPE[1:]), generator=torch.Generator().manual_seed(1))
     y, slope = slopes(closed, x)
     network = unet(3, num_res_units=1)
@@ -117,7 +117,7 @@ class Several(nn.Module):
         return {"out": y, "aux": [y.mean(1, keepdim=True), (y + 1,)], "version": 3}
 
 
-def test_what_a_program_returns_of_groups_is_put_together_part_by_part() -> None:
+def test_outputs_of_partial_batches_are_joined_part_by_part() -> None:
     network = Several()
     program = from_program(exported(network, (2, 1, 4, 4)))
     x = torch.randn((3, 1, 4, 4), generator=torch.Generator().manual_seed(0))
@@ -138,7 +138,7 @@ def test_constants_in_the_code_of_a_program_move_with_it() -> None:
     assert from_program(program, device=x.device)(x).device == x.device
 
 
-def test_a_program_by_itself_is_as_closed_as_one_that_was_read() -> None:
+def test_an_exported_module_in_memory_counts_as_closed() -> None:
     module = exported(nn.Conv2d(1, 2, 1), (1, 1, 4, 4)).module()
     found = capability_of(nn.Sequential(module))
     assert (found.kind, found.hooks, found.retrainable) == ("export", False, False)
@@ -189,7 +189,7 @@ LOADERS = {"torchscript": load_torchscript, "export": load_exported}
 
 
 @pytest.mark.parametrize("kind", ["torchscript", "export", "pickle"])
-def test_files_of_another_kind_are_called_what_they_are(kind: str, tmp_path: Path) -> None:
+def test_files_of_another_kind_are_named_and_refused(kind: str, tmp_path: Path) -> None:
     network = nn.Conv2d(1, 2, 1)
     files = {
         "torchscript": save_script(network, tmp_path / "a.bin"),
@@ -234,7 +234,7 @@ def test_missing_and_damaged_files_are_named(load: object, tmp_path: Path) -> No
         load(whole)
 
 
-def test_a_canary_sings_only_where_it_is_trusted(tmp_path: Path) -> None:
+def test_a_pickle_runs_its_code_only_if_trusted(tmp_path: Path) -> None:
     for new in (True, False):
         path, sung = tmp_path / "net.pt", tmp_path / f"sung{new}"
         torch.save(Canary(sung), path, _use_new_zipfile_serialization=new)
@@ -246,7 +246,7 @@ def test_a_canary_sings_only_where_it_is_trusted(tmp_path: Path) -> None:
         assert sung.exists()
 
 
-def test_a_pickle_without_a_network_is_called_what_it_holds(tmp_path: Path) -> None:
+def test_a_pickle_without_a_network_is_refused_naming_its_content(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(1)}, tmp_path / "w.pt")
     with pytest.raises(ModelError, match="holds a dict, not a network; weights alone"):
         load_pickled_network(tmp_path / "w.pt", tmp_path)

@@ -72,7 +72,7 @@ def test_masks_and_label_maps_are_those_of_the_logits(kind: str) -> None:
     assert len(passes) == (2 if kind == "steps" else 1)
 
 
-def test_a_voxel_takes_a_byte_or_a_bit_a_label() -> None:
+def test_decisions_take_a_byte_per_voxel_or_a_bit_per_label() -> None:
     assert both("softmax")[1]._kept.dtype is torch.int8
     assert both("softmax of 300")[1]._kept.dtype is torch.int16
     assert both("sigmoid of 11")[1]._kept.shape == (2, *SHAPE)

@@ -27,7 +27,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Non
     ],
     indirect=["cuda"],
 )
-def test_devices_that_are_there(cuda: None, name: str, expected: str) -> None:
+def test_available_devices_are_resolved(cuda: None, name: str, expected: str) -> None:
     assert resolve_device(name) == torch.device(expected)
 
 
@@ -43,6 +43,6 @@ def test_devices_that_are_there(cuda: None, name: str, expected: str) -> None:
     ],
     indirect=["cuda"],
 )
-def test_devices_that_are_not(cuda: None, name: str, message: str) -> None:
+def test_unavailable_devices_are_refused(cuda: None, name: str, message: str) -> None:
     with pytest.raises(DeviceError, match=message):
         resolve_device(name)

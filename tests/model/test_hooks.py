@@ -53,7 +53,7 @@ def test_a_tap_reads_the_first_tensor_before_it_is_written_over(ndim: int) -> No
         assert state_of(network) == before
 
 
-def test_what_is_switched_off_or_held_is_so_behind_the_bundle(ndim: int) -> None:
+def test_replaced_units_are_seen_by_following_layers(ndim: int) -> None:
     x = window(ndim)
     for network, layer in networks(ndim):
         with torch.no_grad():
@@ -68,7 +68,7 @@ def test_what_is_switched_off_or_held_is_so_behind_the_bundle(ndim: int) -> None
             assert torch.equal(network(x), plain)
 
 
-def test_the_rest_of_a_bundle_and_its_kind_are_kept(ndim: int) -> None:
+def test_the_other_tensors_and_the_type_of_an_output_are_kept(ndim: int) -> None:
     x = torch.randn(2, 3, *(4,) * ndim)
     for kind in KINDS:
         block = Bundled(ndim, kind).block
@@ -98,7 +98,9 @@ def test_a_tensor_returned_twice_is_changed_in_both_places(ndim: int) -> None:
         ("nothing", "returns nothing, not a tensor"),
     ],
 )
-def test_what_cannot_be_replaced_is_refused_by_name(layer: str, message: str, ndim: int) -> None:
+def test_a_layer_that_cannot_be_replaced_is_refused_by_name(
+    layer: str, message: str, ndim: int
+) -> None:
     network, x = Odd(ndim), window(ndim)
     before = state_of(network)
     for hooked in (switched_off(network, layer, [0]), cut_at(network, layer)):
@@ -109,7 +111,7 @@ def test_what_cannot_be_replaced_is_refused_by_name(layer: str, message: str, nd
     assert state_of(network) == before
 
 
-def test_what_shares_memory_can_be_watched(ndim: int) -> None:
+def test_outputs_that_share_memory_can_be_watched(ndim: int) -> None:
     network, x = Odd(ndim), window(ndim)
     plain = network(x)
     with tap(network, "views", "words", "never") as seen:
@@ -117,7 +119,7 @@ def test_what_shares_memory_can_be_watched(ndim: int) -> None:
     assert list(seen) == ["views"]
 
 
-def test_no_gradient_by_integers(ndim: int) -> None:
+def test_gradients_of_integer_outputs_are_refused(ndim: int) -> None:
     network = Odd(ndim)
     with (
         pytest.raises(LayerError, match=r'"places" returns torch\.int64'),
@@ -126,7 +128,7 @@ def test_no_gradient_by_integers(ndim: int) -> None:
         network(window(ndim))
 
 
-def test_running_up_to_layers(ndim: int) -> None:
+def test_a_network_can_be_run_up_to_given_layers(ndim: int) -> None:
     network, x = Odd(ndim), window(ndim)
     before = state_of(network)
     with tap(network, "head") as behind:
@@ -140,7 +142,7 @@ def test_running_up_to_layers(ndim: int) -> None:
     assert state_of(network) == before
 
 
-def test_who_stops_inside_does_not_stop_who_stops_outside(ndim: int) -> None:
+def test_nested_runs_up_to_layers_stop_independently(ndim: int) -> None:
     network, x = Tower(ndim), window(ndim)
     inner = UnitNetwork(network, "bottom", (0,))
     assert list(run_up_to(network, ["enter"], lambda: inner(x))) == ["enter"]
@@ -149,7 +151,7 @@ def test_who_stops_inside_does_not_stop_who_stops_outside(ndim: int) -> None:
 
 
 @pytest.mark.parametrize("norm", ["spectral", "weight"])
-def test_a_weight_is_no_layer(norm: str, ndim: int) -> None:
+def test_a_parametrized_weight_is_refused_as_a_layer(norm: str, ndim: int) -> None:
     network = parametrized(Tower(ndim), norm)
     for name in ("parametrizations", "parametrizations.weight", "parametrizations.weight.0"):
         with pytest.raises(LayerError, match=r'holds a weight, not an activation; .* "down.0"$'):

@@ -25,7 +25,7 @@ def listed(network: nn.Module, ndim: int, batch: int = 1) -> dict[str, Layer]:
 
 
 @pytest.mark.parametrize("norm", ["spectral", "weight"])
-def test_what_computes_weights_is_told_apart(norm: str, ndim: int) -> None:
+def test_modules_that_compute_weights_are_marked(norm: str, ndim: int) -> None:
     network = parametrized(Tower(ndim), norm)
     layers = listed(network, ndim)
     weights = [name for name, layer in layers.items() if layer.holds_weight]
@@ -37,7 +37,7 @@ def test_what_computes_weights_is_told_apart(norm: str, ndim: int) -> None:
     assert find_unit_layers(network, "all", window) == find_unit_layers(Tower(ndim), "all", window)
 
 
-def test_runs_and_what_is_returned(ndim: int) -> None:
+def test_runs_and_outputs_of_layers_are_listed(ndim: int) -> None:
     layers = listed(Odd(ndim), ndim)
     assert {name: layers[name].runs for name in ("enter", "never", "twice")} == {
         "enter": 1,
@@ -75,7 +75,7 @@ def test_a_network_without_a_map_has_no_layers_of_units() -> None:
         find_unit_layers(network, "all", torch.zeros(1, 1, 4, 4))
 
 
-def test_an_output_that_is_not_one_a_window_is_no_map(ndim: int) -> None:
+def test_an_output_without_a_batch_axis_is_not_a_map(ndim: int) -> None:
     layers = listed(Odd(ndim), ndim)
     assert layers["weight"].output_shape == (2, 4, *(3,) * ndim)
     assert not layers["weight"].is_spatial
@@ -101,7 +101,7 @@ def test_a_layer_with_a_map_of_other_axes_is_not_spatial() -> None:
     assert deepest_layer(list(layers.values())).name == "head"
 
 
-def test_the_deepest_layer_runs_once(ndim: int) -> None:
+def test_the_deepest_layer_is_one_that_runs_once(ndim: int) -> None:
     class Shared(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -117,7 +117,7 @@ def test_the_deepest_layer_runs_once(ndim: int) -> None:
     assert deepest_layer(layers).name == "down"
 
 
-def test_checkpointed_blocks_are_listed_as_they_are(ndim: int) -> None:
+def test_checkpointed_blocks_are_listed_like_plain_ones(ndim: int) -> None:
     network = Checkpointed(ndim, use_reentrant=False)
     assert listed(network, ndim) == {
         **(plain := listed(Tower(ndim), ndim)),

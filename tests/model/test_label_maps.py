@@ -38,7 +38,7 @@ def test_a_mask_of_0_and_255_is_refused_for_label_1() -> None:
         ((5, 1, -1), None, [-1, 5]),
     ],
 )
-def test_integers_of_no_label_beside_some_that_are(
+def test_integers_without_a_label_are_found_beside_labels(
     present: tuple, ignored: int | None, foreign: list
 ) -> None:
     given = labels(REGIONS, ignored)

@@ -64,7 +64,7 @@ def test_channel_rules(activation: str, names: dict, num_outputs: int, channels:
         ("sigmoid", {0: "liver"}, 1, '0 cannot be the label "liver"; 0 is the background'),
     ],
 )
-def test_labels_that_do_not_fit(
+def test_inconsistent_labels_are_refused(
     activation: str, names: dict, num_outputs: int, message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
@@ -79,7 +79,7 @@ def test_unknown_label_suggests_the_nearest() -> None:
         labels.channel(9)
 
 
-def test_probabilities(ndim: int, activation: str) -> None:
+def test_probabilities_equal_softmax_or_sigmoid(ndim: int, activation: str) -> None:
     logits = wide_logits(ndim, 3)
     labels = Labels({1: "a", 2: "b"}, activation, 3)
     y = logits.double().numpy()
@@ -89,7 +89,7 @@ def test_probabilities(ndim: int, activation: str) -> None:
     np.testing.assert_allclose(labels.probability(logits).numpy(), expected, rtol=1e-5)
 
 
-def test_predicted_and_label_map(ndim: int, activation: str) -> None:
+def test_predicted_masks_and_label_map_equal_a_slow_rewrite(ndim: int, activation: str) -> None:
     labels = Labels({1: "a", 2: "b", 4: "c"}, activation, 4 if activation == "softmax" else 3)
     logits = wide_logits(ndim, labels.num_outputs)
     expected = slow_label_map(logits.numpy(), labels)
@@ -142,7 +142,7 @@ def test_regions_are_unions_of_channels_under_softmax(num_outputs: int, channels
         labels.channel("core")
 
 
-def test_a_name_of_one_integer_is_what_the_integers_name() -> None:
+def test_labels_by_name_equal_labels_by_integer() -> None:
     for activation, outputs in (("softmax", 4), ("sigmoid", 3)):
         one = Labels.of({"a": 1, "b": 2, "c": 4}, activation, outputs)
         other = Labels({1: "a", 2: "b", 4: "c"}, activation, outputs)
@@ -175,13 +175,13 @@ def test_the_largest_region_is_painted_first_unless_told_otherwise() -> None:
     assert {name: labels.integer(name) for name in BRATS} == {"whole": 2, "core": 1, "enhancing": 4}
 
 
-def test_the_old_form_can_be_ordered_too() -> None:
+def test_labels_by_integer_may_have_a_region_order() -> None:
     for order in (["a", "c", "b"], [1, 4, 2]):
         labels = Labels.of({1: "a", 2: "b", 4: "c"}, "sigmoid", 3, region_order=order)
         assert labels.label_map(ALL_EIGHT).flatten().tolist() == [0, 4, 2, 2, 1, 4, 2, 2]
 
 
-def test_of_several_integers_of_its_own_a_label_paints_the_first() -> None:
+def test_a_label_of_several_integers_is_painted_with_the_first() -> None:
     labels = Labels.of({"liver": 1, "kidneys": [3, 2]}, "sigmoid", 2)
     assert labels.names == {1: "liver", 3: "kidneys"}
     assert labels.notes() == [
@@ -191,7 +191,7 @@ def test_of_several_integers_of_its_own_a_label_paints_the_first() -> None:
     assert Labels.of(BRATS, "sigmoid", 3).notes() == []
 
 
-def test_a_region_that_is_its_parts_needs_an_integer_of_its_own() -> None:
+def test_a_region_equal_to_the_union_of_its_parts_needs_its_own_integer() -> None:
     parts = {"lesion": [1, 2], "a": 1, "b": 2}
     with pytest.raises(ConfigError, match=r'every integer of "lesion" .* is painted by another'):
         Labels.of(parts, "sigmoid", 3)
@@ -234,12 +234,12 @@ def test_a_region_that_is_its_parts_needs_an_integer_of_its_own() -> None:
         ({"a": [1, 2], "b": 1}, {}, "name every output channel"),
     ],
 )
-def test_written_labels_that_contradict_themselves(given: dict, more: dict, message: str) -> None:
+def test_contradictory_labels_are_refused(given: dict, more: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Labels.of(given, "sigmoid", 3, **more)
 
 
-def test_a_truth_is_the_union_and_ignored_voxels_are_in_nothing() -> None:
+def test_ground_truth_of_a_region_is_a_union_without_ignored_voxels() -> None:
     labels = Labels.of(BRATS, "sigmoid", 3, ignore_label=255)
     truth = torch.tensor([[0, 1, 2], [4, 255, 3]])
     found = {name: labels.truth(truth, name).tolist() for name in BRATS}
@@ -252,7 +252,7 @@ def test_a_truth_is_the_union_and_ignored_voxels_are_in_nothing() -> None:
     assert labels.known_integers == (0, 1, 2, 4, 255)
 
 
-def test_thresholds_are_of_probabilities(ndim: int) -> None:
+def test_thresholds_apply_to_probabilities(ndim: int) -> None:
     logits = wide_logits(ndim, 3)
     p = 1 / (1 + np.exp(-logits.double().numpy()))
     labels = Labels.of(BRATS, "sigmoid", 3, threshold={"core": 0.4, "enhancing": 0.9})
@@ -266,7 +266,7 @@ def test_thresholds_are_of_probabilities(ndim: int) -> None:
     np.testing.assert_array_equal(everywhere.predicted(logits, "core").numpy(), p[:, 1] > 0.1)
 
 
-def test_a_union_of_channels_is_one_channel_that_stands_for_them(ndim: int) -> None:
+def test_the_logit_of_a_union_gives_the_sum_of_probabilities(ndim: int) -> None:
     labels = Labels.of(BRATS, "softmax", 4)
     logits = wide_logits(ndim, 4)
     y = logits.double().numpy()

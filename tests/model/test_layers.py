@@ -104,13 +104,13 @@ def test_deepest_layer_of_a_unet_is_its_bottom_block(ndim: int, num_res_units: i
     assert deepest.output_shape == (1, 16, *(4,) * ndim)
 
 
-def test_no_spatial_layer() -> None:
+def test_a_network_without_spatial_layers_is_refused() -> None:
     network = nn.Sequential(nn.Linear(3, 4))
     with pytest.raises(LayerError, match="no layer with a spatial output"):
         deepest_layer(list_layers(network, lambda: network(torch.zeros(2, 3))))
 
 
-def test_first_tensor() -> None:
+def test_the_first_tensor_of_nested_outputs_is_found() -> None:
     a, b = torch.zeros(1), torch.ones(1)
     assert first_tensor(a) is a
     assert first_tensor([a, b]) is a

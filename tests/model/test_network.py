@@ -79,7 +79,7 @@ def test_wrong_arguments_name_the_network(args: dict) -> None:
         build_monai_network("UNet", args)
 
 
-def test_own_class_from_a_folder(own_module: str, tmp_path: Path) -> None:
+def test_a_class_is_loaded_from_a_folder(own_module: str, tmp_path: Path) -> None:
     network = build_module_network(f"{own_module}:Scale", {"factor": 2.5}, tmp_path)
     assert not network.training
     assert torch.equal(network(torch.ones(2)), torch.full((2,), 2.5))
@@ -96,7 +96,7 @@ def test_own_class_from_a_folder(own_module: str, tmp_path: Path) -> None:
         ("{}:NotANetwork", {}, "not a torch.nn.Module"),
     ],
 )
-def test_what_is_wrong_with_an_own_class(
+def test_faults_of_a_users_class_are_named(
     own_module: str, tmp_path: Path, path: str, args: dict, message: str
 ) -> None:
     with pytest.raises(ModelError, match=message):
@@ -146,7 +146,7 @@ def test_functions_of_monai_that_make_no_network_are_not_named() -> None:
         build_monai_network("drop_connect", {})
 
 
-def test_what_may_be_fetched_is_asked_for_as_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_allowed_downloads_keep_the_arguments_as_given(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is switched off, and what is pretrained by default is; nobody asks for it here."""
     asked: list[object] = []
     monkeypatch.setattr(
@@ -162,7 +162,7 @@ def test_wrong_arguments_of_a_function_name_the_network() -> None:
         build_monai_network("MedNeXtS", {"in_chanels": 1})
 
 
-def test_a_function_of_ones_own_makes_a_network(own_module: str, tmp_path: Path) -> None:
+def test_a_users_function_may_build_the_network(own_module: str, tmp_path: Path) -> None:
     with (tmp_path / f"{own_module}.py").open("a") as file:
         file.write("\ndef make(factor):\n    return Scale(factor)\n\ndef no(): return 3\n")
     network = build_module_network(f"{own_module}:make", {"factor": 3.0}, tmp_path)
@@ -198,7 +198,7 @@ def test_a_missing_package_of_monai_is_named_with_its_install_line(
 @pytest.mark.parametrize(
     ("package", "install"), [("no_such_einops", "no_such_einops"), ("no_such_yaml.sub", None)]
 )
-def test_a_missing_package_of_ones_own_module_is_named(
+def test_a_missing_package_of_a_users_module_is_named(
     package: str, install: str | None, own_module: str, tmp_path: Path
 ) -> None:
     (tmp_path / f"{own_module}.py").write_text(f"import {package}\n")
@@ -216,7 +216,7 @@ def test_a_package_goes_by_its_name_for_pip() -> None:
     require_packages("net", ValueError("No module named 'skimage'"))
 
 
-def test_what_wraps_a_network_is_taken_off() -> None:
+def test_data_parallel_wrappers_are_removed() -> None:
     network = nn.Sequential(nn.Conv2d(1, 2, 1))
     assert without_wrappers(network) is network
     assert without_wrappers(nn.DataParallel(nn.DataParallel(network))) is network

@@ -41,7 +41,7 @@ def results(tmp_path: Path) -> Results:
         ("n_stages", 3, "cannot be built with its arch_kwargs"),
     ],
 )
-def test_networks_that_are_not_built(
+def test_an_invalid_architecture_is_refused(
     key: str, value: Any, message: str, results: Results, tmp_path: Path
 ) -> None:
     architecture = results.block["architecture"]
@@ -55,7 +55,7 @@ def test_networks_that_are_not_built(
 PARTS = "dynamic_network_architectures.building_blocks.simple_conv_blocks"
 
 
-def test_parts_of_the_package_are_built_though_they_initialize_nothing() -> None:
+def test_modules_of_the_package_without_initialization_are_built() -> None:
     numbers = {"input_channels": 1, "output_channels": 2, "kernel_size": 3, "stride": 1}
     block = build_nnunet_network(
         f"{PARTS}.ConvDropoutNormReLU", {"conv_op": "torch.nn.Conv2d", **numbers}
@@ -64,7 +64,7 @@ def test_parts_of_the_package_are_built_though_they_initialize_nothing() -> None
     assert block(torch.zeros(1, 1, 4, 4)).shape == (1, 2, 4, 4)
 
 
-def test_what_is_no_network_is_refused() -> None:
+def test_a_class_that_is_not_a_network_is_refused() -> None:
     path = "dynamic_network_architectures.initialization.weight_init.InitWeights_He"
     with pytest.raises(ModelError, match=r"InitWeights_He is not a torch\.nn\.Module"):
         build_nnunet_network(path, {})
@@ -93,7 +93,7 @@ def test_a_class_that_has_moved_is_found(results: Results, tmp_path: Path) -> No
     assert type(experiment.predictor.network).__name__ == "PlainConvUNet"
 
 
-def test_weights_of_another_network(results: Results, tmp_path: Path) -> None:
+def test_weights_of_another_network_are_refused(results: Results, tmp_path: Path) -> None:
     results.block["architecture"]["arch_kwargs"]["features_per_stage"] = [2, 6]
     results.write()
     with pytest.raises(EsegetaError, match="do not fit") as caught:
@@ -101,7 +101,9 @@ def test_weights_of_another_network(results: Results, tmp_path: Path) -> None:
     assert "if your own trainer builds another network" in str(caught.value)
 
 
-def test_images_at_odds_with_the_network(results: Results, tmp_path: Path) -> None:
+def test_images_with_another_number_of_channels_are_refused(
+    results: Results, tmp_path: Path
+) -> None:
     results.write()
     case = {"name": "a", "image": ["ct.nii.gz", "ct.nii.gz"]}
     with pytest.raises(EsegetaError, match="2"):
@@ -163,7 +165,7 @@ def test_old_plans_are_read_as_nnunet_reads_them(changes: dict[str, Any]) -> Non
         assert torch.equal(ours(x), theirs.eval()(x))
 
 
-def test_only_full_resolution_is_returned() -> None:
+def test_deep_supervision_is_switched_off() -> None:
     """Deep supervision, which training needs, is off."""
     path, args = nnunet_architecture(OLD_PLANS, num_inputs=1, num_outputs=2)
     network = build_nnunet_network(path, args)

@@ -58,7 +58,7 @@ RETURNED: dict[str, tuple[object, int | str, Tensor]] = {
 
 
 @pytest.mark.parametrize("name", RETURNED)
-def test_the_chosen_tensor_is_that_very_tensor(name: str) -> None:
+def test_the_chosen_tensor_is_returned_itself(name: str) -> None:
     output, key, expected = RETURNED[name]
     assert OutputChoice(key).of(output) is expected
 
@@ -77,7 +77,9 @@ def test_the_chosen_tensor_is_that_very_tensor(name: str) -> None:
         (None, None),
     ],
 )
-def test_without_a_choice_it_is_the_first(output: object, expected: Tensor | None) -> None:
+def test_without_a_choice_the_first_tensor_is_taken(
+    output: object, expected: Tensor | None
+) -> None:
     assert FIRST.of(output) is expected
     assert first_tensor(output) is expected
 
@@ -117,7 +119,7 @@ def test_without_a_choice_it_is_the_first(output: object, expected: Tensor | Non
         ({"a": 1}, "a", 'model.output: there is no "a": the network returns no tensor'),
     ],
 )
-def test_what_is_not_there_is_refused_with_what_is(
+def test_an_unknown_choice_is_refused_listing_the_outputs(
     output: object, key: int | str, message: str
 ) -> None:
     with pytest.raises(OutputChoiceError) as caught:
@@ -125,7 +127,7 @@ def test_what_is_not_there_is_refused_with_what_is(
     assert str(caught.value) == message
 
 
-def test_of_several_the_one_that_was_taken_is_said() -> None:
+def test_a_note_names_the_output_taken_of_several() -> None:
     assert FIRST.note({"out": A, "aux": [B, torch.zeros(())]}) == (
         "the network returns 3 tensors: out (2x4x4), aux.0 (3x4x4), aux.1 (a number); the "
         "first, out, is taken as the prediction (choose with model.output)"

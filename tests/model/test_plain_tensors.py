@@ -73,7 +73,7 @@ def test_a_dense_tensor_is_taken_whatever_its_strides(what: str, tmp_path: Path)
     assert network.weight.tolist() == value.tolist()
 
 
-def test_a_number_in_the_place_of_a_counter(tmp_path: Path) -> None:
+def test_a_number_in_place_of_a_counter_tensor_is_refused(tmp_path: Path) -> None:
     state = nn.BatchNorm1d(2).state_dict()
     torch.save({**state, "num_batches_tracked": 3}, tmp_path / "w.pt")
     with pytest.raises(WeightsError, match="num_batches_tracked is not a tensor but int"):
@@ -99,7 +99,7 @@ def test_parameters_that_hold_no_values_yet_are_taken() -> None:
     require_finite_parameters(nn.Sequential(network, nn.LazyLinear(3)))
 
 
-def test_a_network_that_comes_with_its_parameters() -> None:
+def test_non_finite_parameters_of_a_given_network_are_refused() -> None:
     network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
     require_finite_parameters(network)
     network[1].bias.data.fill_(torch.nan)

@@ -91,7 +91,7 @@ def test_the_largest_component_is_kept(ndim: int) -> None:
     np.testing.assert_array_equal(found[1], mask_of([largest], tuple(other.shape)))
 
 
-def test_components_below_a_volume_go(ndim: int) -> None:
+def test_components_below_a_volume_are_removed(ndim: int) -> None:
     mask = blobs(ndim, 3, 1.0)
     parts = flooded(mask.numpy(), corners=True)
     sizes = sorted(len(part) for part in parts)
@@ -123,7 +123,7 @@ def shells() -> tuple[torch.Tensor, torch.Tensor]:
     return outer, inner
 
 
-def test_a_hole_of_two_goes_to_both_or_to_the_first() -> None:
+def test_a_hole_shared_by_two_labels_is_filled_in_both_or_the_first() -> None:
     outer, inner = shells()
     for exclusive in (False, True):
         one, other = refined({"fill_holes": True}, outer, inner, exclusive=exclusive)
@@ -148,7 +148,7 @@ def test_an_empty_mask_stays_empty() -> None:
     assert not any(mask.any() for mask in refined(steps, nothing, nothing))
 
 
-def test_a_segmentation_is_painted_of_the_masks_after_all_steps() -> None:
+def test_the_segmentation_is_painted_from_the_postprocessed_masks() -> None:
     y = torch.full((1, 2, 9, 11), -1.0)
     outer, inner = (torch.nn.functional.pad(mask, (0, 2)) for mask in shells())
     y[0, 0][outer] = 2.0
@@ -200,12 +200,12 @@ def test_components_are_ranked_by_size() -> None:
         ({"min_volume_ml": ["liver"]}, "is not a volume"),
     ],
 )
-def test_steps_that_cannot_be_done(steps: dict, message: str) -> None:
+def test_invalid_steps_are_refused(steps: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Postprocessing.of(steps, NAMES)
 
 
-def test_one_name_or_true_is_enough() -> None:
+def test_a_step_may_name_one_label_or_be_true_for_all() -> None:
     assert Postprocessing.of({"keep_largest": "liver"}, NAMES).keep_largest == ("liver",)
     whole = Postprocessing.of({"keep_largest": True, "min_volume_ml": 0.5}, NAMES)
     assert whole.keep_largest == ("liver", "lesion")

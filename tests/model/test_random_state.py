@@ -19,7 +19,7 @@ def device(request: pytest.FixtureRequest) -> torch.device:
     return torch.device(request.param)
 
 
-def test_draws_are_those_of_the_seed(device: torch.device) -> None:
+def test_draws_are_decided_by_the_seed(device: torch.device) -> None:
     def drawn(seed: int) -> Tensor:
         with seeded(seed, device):
             return torch.cat([torch.rand(3, device=device).cpu(), torch.rand(3)])

@@ -15,7 +15,7 @@ def in_place_chain() -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(1, 3, 1), nn.ReLU(inplace=True), nn.Conv2d(3, 2, 1))
 
 
-def test_what_follows_sees_the_other_output_alone(ndim: int) -> None:
+def test_following_layers_see_only_the_held_output(ndim: int) -> None:
     """Held at what the layer put out for another image, a chain gives that image's output."""
     network = unet(ndim)
     here, there = torch.randn(2, 1, 1, *(8,) * ndim)
@@ -30,7 +30,7 @@ def test_what_follows_sees_the_other_output_alone(ndim: int) -> None:
     assert torch.equal(network(here), own)
 
 
-def test_a_tap_before_it_sees_what_the_layer_does() -> None:
+def test_a_tap_set_before_sees_the_own_output_of_the_layer() -> None:
     network = in_place_chain()
     x = torch.randn(1, 1, 5, 5)
     own = network[0](x)
@@ -39,7 +39,7 @@ def test_a_tap_before_it_sees_what_the_layer_does() -> None:
     assert torch.equal(seen["0"], own)
 
 
-def test_an_activation_in_place_does_not_write_over_it() -> None:
+def test_an_in_place_activation_does_not_overwrite_the_held_output() -> None:
     network = in_place_chain()
     output = torch.randn(1, 3, 5, 5)
     before = output.clone()

@@ -27,7 +27,7 @@ def test_the_latest_forward_replaces_the_one_before() -> None:
     assert torch.equal(outputs["0"], network[0](second))
 
 
-def test_an_activation_in_place_does_not_write_over_what_was_read() -> None:
+def test_an_in_place_activation_does_not_overwrite_what_was_read() -> None:
     network = in_place_chain()
     x = torch.randn(1, 1, 5, 5)
     expected = network[0](x)

@@ -22,7 +22,7 @@ class Block(nn.Module):
 
 
 @pytest.mark.parametrize("inplace", [False, True])
-def test_a_layer_before_an_activation_in_place_is_one(inplace: bool) -> None:
+def test_a_layer_before_an_in_place_activation_is_listed(inplace: bool) -> None:
     """The same tensor is handed on, with other values: a layer of its own in front of it."""
     network = nn.Sequential(Block(nn.Conv2d(1, 3, 1), nn.ReLU(inplace)), nn.Conv2d(3, 2, 1))
     with torch.no_grad():
@@ -30,7 +30,7 @@ def test_a_layer_before_an_activation_in_place_is_one(inplace: bool) -> None:
     assert [layer.name for layer in found] == ["0.inside.0", "0", "1"]
 
 
-def test_who_passes_a_map_through_without_being_around_it_is_no_layer_of_its_own() -> None:
+def test_modules_that_pass_their_input_through_are_not_listed() -> None:
     network = nn.Sequential(nn.Conv2d(1, 3, 1), nn.Identity(), nn.Dropout(), nn.Conv2d(3, 2, 1))
     network.eval()
     with torch.no_grad():
@@ -47,7 +47,7 @@ def test_all_leaves_out_layers_of_one_position() -> None:
     assert named[0].patch == (1, 1)
 
 
-def test_the_outermost_of_those_who_hand_on_a_map_stands_for_all() -> None:
+def test_the_outermost_of_nested_modules_with_one_output_is_listed() -> None:
     network = nn.Sequential(Block(Block(nn.Conv2d(1, 3, 1))), nn.Identity())
     with torch.no_grad():
         found = find_unit_layers(network, "all", torch.randn(1, 1, 4, 4))

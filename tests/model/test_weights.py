@@ -49,7 +49,7 @@ class Payload:
 
 
 @pytest.mark.parametrize("form", SAVED)
-def test_every_wrapping_gives_the_same_network(form: str, tmp_path: Path) -> None:
+def test_every_form_of_a_weights_file_gives_the_same_network(form: str, tmp_path: Path) -> None:
     trained, fresh = unet(2, seed=1), unet(2, seed=2)
     name, save = SAVED[form]
     save(trained.state_dict(), tmp_path / name)
@@ -98,7 +98,7 @@ def test_a_pickle_with_code_is_refused_and_not_run(save: Save, tmp_path: Path) -
     assert evidence.exists()
 
 
-def test_the_first_state_of_a_file_is_read(tmp_path: Path) -> None:
+def test_the_state_dict_of_the_model_is_read_from_a_checkpoint(tmp_path: Path) -> None:
     state = small_parts().state_dict()
     torch.save(
         {"epoch": 3, "ema": {"a": torch.zeros(1)}, "model": {**state, "x": 1}}, tmp_path / "w"
@@ -126,7 +126,7 @@ def test_torchscript_is_refused_by_its_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [[1, 2], {}, {"epoch": 3}, {"state_dict": {"a": "text"}}, torch.zeros(3)]
 )
-def test_what_is_no_state_dict_is_named(content: object, tmp_path: Path) -> None:
+def test_content_that_is_not_a_state_dict_is_named(content: object, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "w.pt")
     with pytest.raises(WeightsError, match=rf"holds a {type(content).__name__}, not a state dict"):
         read_state(tmp_path / "w.pt")
@@ -134,14 +134,14 @@ def test_what_is_no_state_dict_is_named(content: object, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", ["w.pt", "w.safetensors"])
 @pytest.mark.parametrize("content", [b"", b"hello, world", b"\x80\x02}q\x00", b"PK\x03\x04junk"])
-def test_files_that_are_no_weights(name: str, content: bytes, tmp_path: Path) -> None:
+def test_files_that_are_not_weights_are_refused(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(WeightsError, match=name):
         read_state(tmp_path / name)
 
 
 @pytest.mark.parametrize("form", ["safetensors", "pt"])
-def test_torn_weights(form: str, tmp_path: Path) -> None:
+def test_truncated_weights_are_refused(form: str, tmp_path: Path) -> None:
     name, save = SAVED[form]
     path = tmp_path / name
     save(small_parts().state_dict(), path)
@@ -160,7 +160,7 @@ def test_garbage_never_escapes_as_another_exception(tmp_path: Path) -> None:
             read_state(path)
 
 
-def test_no_file(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="no such weights file"):
         read_state(tmp_path / "w.pt")
 

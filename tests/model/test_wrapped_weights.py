@@ -51,7 +51,7 @@ def test_wrappers_are_taken_off_and_named(wrapper: str, load: Callable[..., Load
     assert loaded.notes == (f'w.pt: removed from the weights: the wrapper "{wrapper}"',)
 
 
-def test_a_bare_state_dict_says_nothing(load: Callable[..., LoadedWeights]) -> None:
+def test_a_bare_state_dict_gets_no_note(load: Callable[..., LoadedWeights]) -> None:
     assert load(small_parts(1).state_dict()).notes == ()
     assert load(OrderedDict(small_parts(1).state_dict())).notes == ()
 
@@ -125,7 +125,7 @@ def test_lists_of_keys_are_short(tmp_path: Path) -> None:
     assert len(text) < 300
 
 
-def test_the_nearest_misfit_is_told_without_its_prefix(tmp_path: Path) -> None:
+def test_the_nearest_mismatch_is_reported_without_its_prefix(tmp_path: Path) -> None:
     state = before(small_parts(1).state_dict(), "module.")
     state["module.0.weight"] = torch.zeros(2, 4, 3, 3)
     torch.save(
@@ -139,7 +139,7 @@ def test_the_nearest_misfit_is_told_without_its_prefix(tmp_path: Path) -> None:
     ) in str(caught.value)
 
 
-def test_a_model_and_its_average_fit_both_and_the_first_is_taken(
+def test_of_a_model_and_its_average_the_model_is_taken(
     load: Callable[..., LoadedWeights],
 ) -> None:
     state, other = small_parts(1).state_dict(), small_parts(2).state_dict()
@@ -173,7 +173,7 @@ def test_plain_numbers_among_the_tensors_are_left_out(load: Callable[..., Loaded
     assert loaded.left_out == ("epoch",)
 
 
-def test_a_checkpoint_of_lightning(load: Callable[..., LoadedWeights]) -> None:
+def test_a_checkpoint_of_lightning_loads(load: Callable[..., LoadedWeights]) -> None:
     monitor = "ModelCheckpoint{'monitor': 'dice', 'mode': 'max'}"
     loaded = load(
         {
@@ -191,7 +191,7 @@ def test_a_checkpoint_of_lightning(load: Callable[..., LoadedWeights]) -> None:
     assert (loaded.key, loaded.prefixes) == ("state_dict", ("net.", "_orig_mod."))
 
 
-def test_a_checkpoint_of_nnunet(load: Callable[..., LoadedWeights]) -> None:
+def test_a_checkpoint_of_nnunet_loads(load: Callable[..., LoadedWeights]) -> None:
     loaded = load(
         {
             "network_weights": small_parts(1).state_dict(),
@@ -214,7 +214,7 @@ def test_a_checkpoint_of_nnunet(load: Callable[..., LoadedWeights]) -> None:
     assert loaded.key == "network_weights"
 
 
-def test_a_key_leads_through_mappings_lists_and_keys_with_dots(
+def test_a_key_may_lead_through_mappings_lists_and_dotted_keys(
     load: Callable[..., LoadedWeights],
 ) -> None:
     state, other = small_parts(1).state_dict(), small_parts(2).state_dict()
@@ -224,7 +224,7 @@ def test_a_key_leads_through_mappings_lists_and_keys_with_dots(
 
 
 @pytest.mark.parametrize("key", ["ema.stat", "emma", "epoch.best", "ema.state.0.weight.x"])
-def test_a_key_that_is_not_there_lists_those_that_are(key: str, tmp_path: Path) -> None:
+def test_an_unknown_key_lists_the_keys_present(key: str, tmp_path: Path) -> None:
     content = {
         "epoch": 3,
         "model": small_parts(2).state_dict(),
@@ -239,7 +239,7 @@ def test_a_key_that_is_not_there_lists_those_that_are(key: str, tmp_path: Path) 
     assert ('did you mean "ema.state"' in text) == (key in ("ema.stat", "ema.state.0.weight.x"))
 
 
-def test_weights_in_lists_are_among_those_that_are_and_such_that_lie_too_deep_are_not(
+def test_keys_present_include_weights_in_lists_but_not_too_deep_ones(
     tmp_path: Path,
 ) -> None:
     deep: Any = {"weight": torch.ones(1)}
@@ -254,7 +254,7 @@ def test_weights_in_lists_are_among_those_that_are_and_such_that_lie_too_deep_ar
     assert 'holds nothing under "fold", but folds.0, folds.1; ' in str(caught.value)
 
 
-def test_weights_side_by_side_are_among_those_that_are(tmp_path: Path) -> None:
+def test_keys_present_include_prefixes_side_by_side(tmp_path: Path) -> None:
     deep = nn.Sequential(small_parts(1)).state_dict()
     content = {**before(deep, "model."), **before(deep, "ema."), "epoch": torch.tensor(3)}
     torch.save(content, tmp_path / "w.pt")
@@ -280,7 +280,7 @@ def test_arrays_are_named_as_such(form: str, tmp_path: Path) -> None:
         load_weights(small_parts(), tmp_path / "w.pt")
 
 
-def test_a_key_that_leads_to_no_weights(tmp_path: Path) -> None:
+def test_a_key_without_weights_is_refused(tmp_path: Path) -> None:
     torch.save({"epoch": 3, "model": small_parts(1).state_dict()}, tmp_path / "w.pt")
     with pytest.raises(WeightsError, match='holds a int, not a state dict under "epoch"'):
         load_weights(small_parts(), tmp_path / "w.pt", key="epoch")

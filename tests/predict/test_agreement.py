@@ -36,7 +36,7 @@ def test_channels_without_a_name_are_shown_where_the_largest_wins(
         require_own_integers(labels, torch.tensor([[0, 1, 2, 3, 9]]), "a")
 
 
-def test_of_many_foreign_integers_some_are_listed() -> None:
+def test_some_of_many_foreign_integers_are_listed() -> None:
     with pytest.raises(
         DataError, match=r"holds 10, 11, .*, 21 and 3 more; the labels are 0, 1, 2, 3"
     ):

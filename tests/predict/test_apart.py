@@ -41,7 +41,9 @@ def pulled(apart: PassesApart, moment: Moment, slope: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("combination", COMBINATIONS)
-def test_passes_answer_for_the_gradient(combination: str, activation: str, ndim: int) -> None:
+def test_passes_give_the_prediction_and_gradient_of_their_mean(
+    combination: str, activation: str, ndim: int
+) -> None:
     count, num_axes = COMBINATIONS[combination]
     networks, mirror = folds(ndim, count), list(range(num_axes))
     model = predictor(networks[0], (8,) * ndim, activation=activation)
@@ -58,7 +60,7 @@ def test_passes_answer_for_the_gradient(combination: str, activation: str, ndim:
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
-def test_on_the_way_shares_add_up_to_the_change(activation: str, precision: str) -> None:
+def test_shares_of_passes_add_up_to_the_change(activation: str, precision: str) -> None:
     networks = folds(2, 2)
     model = predictor(networks[0], (8, 8), activation=activation)
     whole = replace(averaging(networks, model, [0], "probabilities"), precision=precision)
@@ -80,7 +82,7 @@ def test_on_the_way_shares_add_up_to_the_change(activation: str, precision: str)
 
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
-def test_the_mean_slope_is_that_of_many_points(activation: str) -> None:
+def test_the_mean_slope_equals_that_of_many_points(activation: str) -> None:
     starts, ends = torch.randn(2, 3, 1, 4, 5, dtype=torch.float64) * 4
     slope = torch.randn(1, 4, 5, dtype=torch.float64)
     found = slopes_on_the_line(list(starts), list(ends), activation, slope)
@@ -94,7 +96,7 @@ def test_the_mean_slope_is_that_of_many_points(activation: str) -> None:
     torch.testing.assert_close(torch.stack(found), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_only_where_it_is_wanted_are_windows_run() -> None:
+def test_only_windows_over_the_mask_are_run() -> None:
     networks: list[nn.Module] = folds(2, 2)
     apart = PassesApart(
         averaging(networks, predictor(networks[0], (8, 8), overlap=0.0), [0], "probabilities")

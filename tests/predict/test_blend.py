@@ -70,7 +70,7 @@ def laid_one_by_one(windows: Windows, weight: Tensor) -> Tensor:
     return total
 
 
-def test_a_sum_is_that_of_patches_put_in_their_places(windows: Windows) -> None:
+def test_a_window_sum_adds_patches_at_their_places(windows: Windows) -> None:
     indices, images, patches = patches_of(windows)
     total = WindowSum(windows, patches, num_images=BATCH)
     half = len(indices) // 2
@@ -80,7 +80,7 @@ def test_a_sum_is_that_of_patches_put_in_their_places(windows: Windows) -> None:
     torch.testing.assert_close(total.result(), expected, rtol=1e-12, atol=1e-12)
 
 
-def test_a_blend_is_the_weighted_mean_of_what_windows_say_of_a_voxel(windows: Windows) -> None:
+def test_a_blend_is_the_weighted_mean_over_windows(windows: Windows) -> None:
     indices, images, patches = patches_of(windows)
     weight = windows.importance(patches.device, patches.dtype)
     coverage = torch.zeros(windows.padded_shape, dtype=torch.float64)
@@ -125,7 +125,7 @@ def test_shares_are_the_transpose_of_the_blend(windows: Windows, scale: float) -
         torch.testing.assert_close(mine, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_a_linear_form_has_the_shares_of_its_numbers(windows: Windows) -> None:
+def test_a_linear_form_has_the_shares_of_its_dense_tensor(windows: Windows) -> None:
     indices, images, _ = patches_of(windows)
     form = LinearForm((Term(1, random(*windows.shape)),), 3, windows.shape, torch.float64)
     pieces = at(windows, indices, images)
@@ -157,7 +157,7 @@ def test_blended_logits_are_those_of_monai(plan: str, dtype: torch.dtype) -> Non
     torch.testing.assert_close(found, monai_prediction(model, x), rtol=tolerance, atol=tolerance)
 
 
-def test_images_of_a_batch_are_put_on_grids_of_layers_too(windows: Windows) -> None:
+def test_images_of_a_batch_are_blended_on_layer_grids_too(windows: Windows) -> None:
     thin = windows.slice_axis
     layer = [length for axis, length in enumerate(windows.size) if axis != thin]
     layer[0] //= 2
@@ -183,7 +183,7 @@ def test_the_buffer_is_like_the_input_and_keeps_no_graph(windows: Windows) -> No
         assert found.dtype == torch.float64 and not found.requires_grad
 
 
-def test_a_blend_is_given_away_once() -> None:
+def test_the_result_of_a_blend_can_be_taken_once() -> None:
     windows = WindowPlan((4, 4)).lay((4, 4))
     blend = WindowBlend(windows, torch.zeros(()))
     blend.add([0], torch.ones(1, 1, 4, 4))

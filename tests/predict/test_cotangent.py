@@ -26,7 +26,7 @@ def form_of(shape: tuple[int, ...], num_outputs: int = 3) -> tuple[LinearForm, t
     return LinearForm(terms, num_outputs, shape), dense
 
 
-def test_a_form_is_its_numbers(ndim: int) -> None:
+def test_a_linear_form_equals_its_dense_tensor(ndim: int) -> None:
     shape = SHAPES[ndim]
     form, dense = form_of(shape)
     assert torch.equal(form.dense(), dense)
@@ -40,7 +40,7 @@ def test_a_form_is_its_numbers(ndim: int) -> None:
     torch.testing.assert_close(add_forms([form, form.scaled(0.5)]).dense(), 1.5 * dense)
 
 
-def test_terms_that_cancel_are_not_there() -> None:
+def test_cancelling_terms_are_dropped() -> None:
     mask = torch.ones(4, 4, dtype=torch.bool)
     form = LinearForm((Term(1, mask), Term(1, mask, -1.0)), 2, (4, 4))
     assert not form.support().any()
@@ -79,7 +79,7 @@ def test_results_are_bit_for_bit_those_of_the_dense_cotangent(
 @pytest.mark.parametrize(
     "explainer", [Saliency(), IntegratedGradients(steps=2), Occlusion(box=5)], ids=lambda m: m.name
 )
-def test_methods_take_either(explainer: object) -> None:
+def test_methods_accept_linear_forms_and_dense_cotangents(explainer: object) -> None:
     model, image = predictor(unet(2), (8, 8)), volume((13, 11))
     one = VoxelTarget("one", over=BoxRegion((1, 1), (6, 5)))
     target = (

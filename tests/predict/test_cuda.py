@@ -30,7 +30,7 @@ def on_cuda(model: Predictor) -> Predictor:
 
 
 @pytest.mark.parametrize("buffers", ["cpu", "cuda"])
-def test_prediction_and_gradient(ndim: int, buffers: str) -> None:
+def test_prediction_and_gradient_equal_those_of_the_cpu(ndim: int, buffers: str) -> None:
     """The volume's buffers stay where the input is; windows go to the network."""
     model = make_case(ndim, 2).model
     x = torch.randn(2, 2, *SHAPES[ndim])
@@ -48,7 +48,7 @@ def test_prediction_and_gradient(ndim: int, buffers: str) -> None:
 
 @pytest.mark.parametrize("linear", [True, False])
 @pytest.mark.parametrize("method", EXPLAINERS)
-def test_every_explainer(ndim: int, method: str, linear: bool) -> None:
+def test_every_explainer_equals_the_cpu(ndim: int, method: str, linear: bool) -> None:
     case = make_case(ndim, 2)
     there = moved(case, "cuda")
     targets = [case.target, there.target]
@@ -74,7 +74,7 @@ def test_every_explainer(ndim: int, method: str, linear: bool) -> None:
 
 
 @pytest.mark.parametrize("method", ["saliency", "gradient_shap", "occlusion", "hires_cam"])
-def test_a_unit_inside_the_network(ndim: int, method: str) -> None:
+def test_a_unit_inside_the_network_equals_the_cpu(ndim: int, method: str) -> None:
     case = make_case(ndim, 2)
     there = moved(case, "cuda")
     explainer = ROWS[method]
@@ -101,7 +101,7 @@ def test_buffers_may_stay_on_the_cpu(ndim: int, method: str) -> None:
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_half_precision(ndim: int, precision: str) -> None:
+def test_gradients_in_half_precision_are_close_to_full_precision(ndim: int, precision: str) -> None:
     case = make_case(ndim, 1)
     there = moved(case, "cuda")
     half = replace(there.model, precision=precision)

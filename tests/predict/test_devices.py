@@ -39,7 +39,7 @@ def spread(model: Predictor, *devices: torch.device) -> Predictor:
 
 
 @pytest.mark.parametrize("further", [1, 2])
-def test_two_of_one_kind_give_the_same_bits(ndim: int, further: int) -> None:
+def test_devices_of_one_kind_give_identical_results(ndim: int, further: int) -> None:
     network = Noting(Smooth(ndim))
     one = predictor(network, (8,) * ndim)
     counted: list[int] = []
@@ -61,7 +61,7 @@ def test_two_of_one_kind_give_the_same_bits(ndim: int, further: int) -> None:
     assert sum(counted) == 3 * 2 * len(active)
 
 
-def test_a_device_of_another_kind_gives_the_same_numbers(ndim: int, second: torch.device) -> None:
+def test_devices_of_two_kinds_give_close_results(ndim: int, second: torch.device) -> None:
     one = predictor(unet(ndim), (8,) * ndim)
     image = volume(SHAPES[ndim])
     several = spread(one, second)
@@ -87,7 +87,7 @@ def test_copies_follow_the_weights_of_their_network() -> None:
 
 
 @pytest.mark.parametrize("why", ["another network", "ensemble", "hook"])
-def test_windows_stay_where_copies_would_differ(why: str) -> None:
+def test_windows_stay_on_one_device_if_copies_would_differ(why: str) -> None:
     network = Noting(unet(2))
     several = spread(predictor(network, (8, 8)), CPU)
     x = torch.randn(1, 1, *SHAPES[2])
@@ -107,7 +107,7 @@ def test_windows_stay_where_copies_would_differ(why: str) -> None:
     assert not own.threads
 
 
-def test_what_fails_on_a_device_is_raised_and_nothing_is_left_changed() -> None:
+def test_an_error_on_a_device_is_raised_and_all_state_restored() -> None:
     one = predictor(Failing(unet(2).train(), nth=2), (8, 8))
     several = spread(one, CPU)
     flags = torch.backends.cudnn.conv.fp32_precision
@@ -119,7 +119,7 @@ def test_what_fails_on_a_device_is_raised_and_nothing_is_left_changed() -> None:
     assert torch.backends.cudnn.conv.fp32_precision == flags
 
 
-def test_a_method_of_many_passes_is_the_same_on_several() -> None:
+def test_several_devices_give_the_same_map_for_a_method_of_many_passes() -> None:
     one, image = predictor(Smooth(2), (8, 8)), volume(SHAPES[2])
     several = spread(one, CPU)
     maps = []

@@ -85,7 +85,7 @@ def test_pull_back_gives_the_value_too_and_contributions_add_up_to_it(
     torch.testing.assert_close(parts.sum(dim=1), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_each_contribution_is_that_of_its_own_window(ndim: int) -> None:
+def test_each_contribution_belongs_to_its_window(ndim: int) -> None:
     """<w_t g_t / sum w, net(x_t)>, written out window by window and in reversed order."""
     model = predictor(Smooth(ndim), (8,) * ndim, batch_size=3)
     x = torch.randn(1, 1, *SHAPES[ndim])
@@ -156,7 +156,7 @@ def test_images_of_a_batch_do_not_mix(ndim: int) -> None:
         torch.testing.assert_close(together.value[image], alone.value[0], rtol=1e-6, atol=1e-6)
 
 
-def test_a_pointwise_network_has_the_gradient_of_the_whole(ndim: int) -> None:
+def test_the_gradient_of_a_pointwise_network_is_that_without_windows(ndim: int) -> None:
     network = pointwise(ndim, in_channels=2)
     model = predictor(network, (4,) * ndim, overlap=0.6)
     x = torch.randn(2, 2, *SHAPES[ndim])
@@ -166,7 +166,7 @@ def test_a_pointwise_network_has_the_gradient_of_the_whole(ndim: int) -> None:
 
 
 @pytest.mark.parametrize("shape", [(20, 14), (14, 8, 20)])
-def test_voxels_whose_field_every_window_holds_have_the_gradient_of_the_whole(
+def test_voxels_far_from_window_borders_have_the_gradient_without_windows(
     shape: tuple[int, ...],
 ) -> None:
     network = Smooth(len(shape))

@@ -72,7 +72,9 @@ def slow_sum(windows: Windows, patches: Tensor, grid: LayerGrid) -> Tensor:
     return total
 
 
-def test_sums_go_where_the_positions_lie_and_are_kept(laid: tuple[Windows, Tensor]) -> None:
+def test_sums_on_layer_grids_lie_at_the_positions_and_are_kept(
+    laid: tuple[Windows, Tensor],
+) -> None:
     windows, patches = laid
     grid = LayerGrid.of(windows, patches)
     placed = WindowSum(grid, patches)
@@ -83,7 +85,7 @@ def test_sums_go_where_the_positions_lie_and_are_kept(laid: tuple[Windows, Tenso
     torch.testing.assert_close(total.flatten(1).sum(dim=1), kept)
 
 
-def test_blends_keep_heights(laid: tuple[Windows, Tensor]) -> None:
+def test_blends_keep_values(laid: tuple[Windows, Tensor]) -> None:
     windows, patches = laid
     grid = LayerGrid.of(windows, patches)
     weights = grid.importance(patches.device, patches.dtype)
@@ -99,7 +101,7 @@ def test_blends_keep_heights(laid: tuple[Windows, Tensor]) -> None:
 
 @pytest.mark.parametrize("thin", [None, 1])
 @pytest.mark.parametrize("flips", [(), (0,), (0, 1)])
-def test_blends_of_a_mirrored_pass_alone_keep_heights(
+def test_blends_of_a_mirrored_pass_alone_keep_values(
     flips: tuple[int, ...], thin: int | None
 ) -> None:
     """nnU-Net's importance is not symmetric in even windows; it lies as the volume does."""
@@ -158,7 +160,7 @@ def test_spreading_shares_out_by_linear_interpolation() -> None:
         torch.testing.assert_close(spread(patch, grid, [0])[0, 0, :, 0], expected[position])
 
 
-def test_what_lies_on_padding_goes_to_the_nearest_voxels() -> None:
+def test_values_on_padding_go_to_the_nearest_voxels() -> None:
     """Three voxels in a window of eight: two and a half voxels of padding on either side."""
     windows = WindowPlan((8, 1)).lay((3, 1))
     assert windows.padding[0] == (2, 3)
@@ -178,7 +180,7 @@ def test_a_mirrored_window_has_its_padding_on_the_other_side() -> None:
 
 
 @pytest.mark.parametrize("name", PLANS)
-def test_the_affine_puts_positions_amid_their_voxels(name: str) -> None:
+def test_the_affine_centres_positions_among_their_voxels(name: str) -> None:
     plan, shape, layer = PLANS[name]
     windows = plan.lay(shape)
     grid = LayerGrid.of(windows, torch.zeros(1, 1, *layer))
@@ -196,7 +198,7 @@ def test_the_affine_puts_positions_amid_their_voxels(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["even", "odd"])
-def test_positions_in_the_middle_of_windows_lie_amid_their_voxels(name: str) -> None:
+def test_positions_of_central_outputs_are_centred_among_their_voxels(name: str) -> None:
     """A ramp at the positions' centres is a ramp over the voxels, wherever both ends lie inside."""
     size, extent, layer = {"even": (14, 8, 4), "odd": (13, 6, 3)}[name]
     plan = WindowPlan((size, 9), coverage=Coverage((4, 9), (4, 9), {"deep": (extent, 9)}))

@@ -64,8 +64,8 @@ def test_windowed_equals_whole_for_a_pointwise_network(ndim: int) -> None:
     torch.testing.assert_close(found.grid.to_voxels(found.data), whole)
 
 
-def test_nothing_behind_the_last_layer_runs(ndim: int) -> None:
-    """And the hearer hears of every window all the same."""
+def test_layers_behind_the_last_requested_one_do_not_run(ndim: int) -> None:
+    """The listener is told of every window nonetheless."""
     network = pointwise(ndim)
     network[2] = Counting(network[2])
     windows_run: list[int] = []
@@ -78,7 +78,7 @@ def test_nothing_behind_the_last_layer_runs(ndim: int) -> None:
     assert not network[0]._forward_hooks and not network[1]._forward_hooks
 
 
-def test_what_writes_over_its_input_changes_nothing(ndim: int) -> None:
+def test_in_place_layers_do_not_change_the_outputs(ndim: int) -> None:
     conv = (nn.Conv2d if ndim == 2 else nn.Conv3d)(1, 3, 1)
     network = nn.Sequential(conv, nn.ReLU(inplace=True), nn.Sigmoid()).eval()
     x = volume(SHAPES[ndim]).batch

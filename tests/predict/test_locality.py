@@ -76,7 +76,7 @@ def test_the_reach_of_a_network_is_that_of_its_layers(ndim: int) -> None:
     assert found_reach(Smooth(ndim), size) == expected
 
 
-def test_parts_hold_all_blocks_that_reach_their_outputs() -> None:
+def test_parts_contain_all_inputs_that_reach_their_outputs() -> None:
     """Counted block by block."""
     reach = Reach((48,), (4,), (5,), (7,))
     for start in range(48):
@@ -190,7 +190,7 @@ class Rid(nn.Module):
         return x.nan_to_num()
 
 
-def test_where_layers_do_not_divide_the_window_it_is_taken_whole(ndim: int) -> None:
+def test_windows_are_run_whole_if_layers_do_not_divide_them(ndim: int) -> None:
     convolve, size = convolution(ndim)(1, 2, 3, padding=1), (16,) * ndim
     pool = (nn.AdaptiveAvgPool2d if ndim == 2 else nn.AdaptiveAvgPool3d)(5)
     assert found_reach(nn.Sequential(convolve, Rid()), size) is None
@@ -204,7 +204,7 @@ def test_layers_finer_than_the_window_take_no_step(ndim: int) -> None:
     assert found_reach(network, size) == Reach(size, (1,) * ndim, (1,) * ndim, (1,) * ndim)
 
 
-def test_a_reach_is_looked_for_once() -> None:
+def test_the_reach_of_a_network_is_measured_once() -> None:
     network = Seen(Smooth(2))
     first = found_reach(network, (16, 12))
     assert first is not None and network.sizes
@@ -213,7 +213,7 @@ def test_a_reach_is_looked_for_once() -> None:
     assert not network.sizes
 
 
-def test_a_window_without_wanted_outputs_is_no_part_of_one() -> None:
+def test_a_window_without_wanted_outputs_is_not_narrowed() -> None:
     network, like = Smooth(2), torch.zeros(1, 1, 48, 40)
     wanted = torch.zeros(2, 48, 40, dtype=torch.bool)
     wanted[1, 20:22, 20:22] = True
@@ -224,7 +224,7 @@ def test_a_window_without_wanted_outputs_is_no_part_of_one() -> None:
     assert parts == {5: reach.needed((slice(20, 22), slice(20, 22)))}
 
 
-def test_what_watches_a_network_sees_whole_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hooks_on_a_network_see_whole_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PROOF, 0)
     network = Seen(Smooth(2))
     model = model_of(network, 2)
@@ -243,7 +243,7 @@ def test_what_watches_a_network_sees_whole_windows(monkeypatch: pytest.MonkeyPat
     assert set(network.sizes) == {WINDOWS[2]}
 
 
-def test_the_box_around_a_mask(ndim: int) -> None:
+def test_the_bounding_box_of_a_mask(ndim: int) -> None:
     mask = torch.zeros((7, 6, 5)[:ndim], dtype=torch.bool)
     assert box_around(mask) is None
     mask[(1,) * ndim] = mask[(4, 1, 3)[:ndim]] = True

@@ -95,7 +95,7 @@ def test_prediction_and_gradient_are_those_of_a_slow_rewrite(
             torch.testing.assert_close(parts, value, rtol=1e-4, atol=1e-4)
 
 
-def test_windows_have_no_share_in_a_mean_of_probabilities() -> None:
+def test_contributions_to_a_mean_of_probabilities_are_refused() -> None:
     networks = folds(2, 2)
     model = averaging(networks, predictor(networks[0], (8, 8)), [], "probabilities")
     x, slope = torch.randn(1, 1, 10, 9), torch.randn(1, 2, 10, 9)
@@ -199,7 +199,7 @@ def test_networks_are_left_as_they_were(ndim: int, nth: int | None) -> None:
     assert [{key: id(t) for key, t in state_of(one).items()} for one in networks] == tensors
 
 
-def test_members_add_up(ndim: int) -> None:
+def test_predictions_of_members_average_to_that_of_the_ensemble(ndim: int) -> None:
     networks = folds(ndim, 3)
     model = averaging(networks, predictor(networks[0], (8,) * ndim), [0], "logits")
     x = torch.randn(1, 1, *SHAPES[ndim][0])
@@ -243,7 +243,7 @@ def test_passes_are_every_choice_of_axes() -> None:
         list_passes([0, 0])
 
 
-def test_axes_that_the_network_is_not_given_are_refused() -> None:
+def test_mirroring_an_axis_that_the_network_lacks_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"no axis 2.*\[0, 1\]"):
         WindowPlan((8, 8), passes=list_passes([2]))
 
@@ -254,7 +254,7 @@ def test_networks_of_another_architecture_are_refused(ndim: int) -> None:
         join_members([unet(ndim), wider], ["a.pt", "b.pt"])
 
 
-def test_a_bias_that_only_one_of_them_has_is_a_difference() -> None:
+def test_a_bias_in_only_one_network_counts_as_a_difference() -> None:
     networks = [nn.Conv2d(1, 2, 1, bias=bias) for bias in (True, False)]
     for pair in (networks, networks[::-1]):
         with pytest.raises(ModelError, match="they differ in bias"):
@@ -295,7 +295,7 @@ def test_networks_that_differ_in_code_are_refused(ndim: int) -> None:
     require_same_function(same, join_members(same, names), names, window)
 
 
-def test_files_of_folds(tmp_path: Path, ndim: int) -> None:
+def test_weights_of_folds_are_found(tmp_path: Path, ndim: int) -> None:
     networks = [unet(ndim, seed=seed) for seed in range(3)]
     paths = [tmp_path / f"fold_{number}.pt" for number in range(3)]
     for network, path in zip(networks, paths, strict=True):
@@ -320,7 +320,7 @@ def test_too_few_networks_for_a_plan_are_refused(ndim: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["traced", "exported"])
-def test_networks_that_are_no_code_any_more(ndim: int, kind: str) -> None:
+def test_members_may_be_traced_networks(ndim: int, kind: str) -> None:
     """Their parameters are put in place as those of modules are."""
     window = torch.randn(1, 1, *(8,) * ndim)
     networks = [unet(ndim, seed=seed) for seed in range(2)]

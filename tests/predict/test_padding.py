@@ -15,7 +15,7 @@ WIDTHS = [((0, 0), (0, 0)), ((3, 4), (0, 2)), ((1, 0), (9, 11))]
 @pytest.mark.parametrize("shape", [(5, 4), (2, 3), (1, 2)])
 @pytest.mark.parametrize("widths", WIDTHS)
 @pytest.mark.parametrize("padding", NUMPY)
-def test_is_numpys(
+def test_padding_equals_that_of_numpy(
     padding: str, widths: tuple[tuple[int, int], ...], shape: tuple[int, int]
 ) -> None:
     data = torch.randn(2, 3, *shape, dtype=torch.float64)
@@ -26,7 +26,7 @@ def test_is_numpys(
 @pytest.mark.parametrize("shape", [(5, 4), (2, 3), (1, 2)])
 @pytest.mark.parametrize("widths", WIDTHS)
 @pytest.mark.parametrize("padding", NUMPY)
-def test_folding_is_the_transpose(
+def test_folding_is_the_transpose_of_padding(
     padding: str, widths: tuple[tuple[int, int], ...], shape: tuple[int, int]
 ) -> None:
     x = torch.randn(2, *shape, dtype=torch.float64)

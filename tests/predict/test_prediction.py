@@ -76,7 +76,7 @@ def test_batch_size_does_not_matter(ndim: int, batch_size: int) -> None:
 
 
 @pytest.mark.parametrize("kind", [list, tuple, dict])
-def test_of_several_outputs_the_first_counts(ndim: int, kind: type) -> None:
+def test_the_first_of_several_outputs_is_used(ndim: int, kind: type) -> None:
     network = unet(ndim)
     model = predictor(network, (8,) * ndim)
     x = torch.randn(1, 1, *SHAPES[ndim])
@@ -120,7 +120,7 @@ def test_predicting_over_a_mask_runs_only_what_it_needs(shape: tuple[int, ...]) 
     assert network.windows == len(model.windows(x).touching(mask)) < all_windows
 
 
-def test_a_prediction_that_is_not_held_is_made_again_and_decided_once() -> None:
+def test_a_prediction_not_held_is_computed_again_but_decided_once() -> None:
     x = volume((17, 9)).batch
     model = predictor(unet(2), (8, 8))
     prediction = Prediction(replace(model, held_mb=0), x, "a")
@@ -142,7 +142,7 @@ def test_a_call_without_a_need_for_gradients_keeps_no_graph(ndim: int) -> None:
     assert model(x).requires_grad
 
 
-def test_a_prediction_under_inference_mode_spoils_no_later_gradient(ndim: int) -> None:
+def test_a_prediction_in_inference_mode_keeps_later_gradients_possible(ndim: int) -> None:
     model = predictor(linear(ndim), (8,) * ndim)
     image = volume((17, 9, 10)[:ndim])
     with torch.inference_mode():

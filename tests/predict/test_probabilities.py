@@ -48,7 +48,7 @@ PROBABILITIES = {
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("end", PROBABILITIES)
-def test_probabilities_are_noticed(end: str, activation: str, ndim: int) -> None:
+def test_an_output_of_probabilities_is_noticed(end: str, activation: str, ndim: int) -> None:
     text = notice(Ending(unet(ndim), PROBABILITIES[end]), ndim, activation)
     adds_up = "softmax" in end
     assert text == (
@@ -60,7 +60,7 @@ def test_probabilities_are_noticed(end: str, activation: str, ndim: int) -> None
 
 
 @pytest.mark.parametrize("precision", ["bf16"])
-def test_probabilities_in_half_precision_are_noticed(precision: str) -> None:
+def test_an_output_of_probabilities_in_half_precision_is_noticed(precision: str) -> None:
     assert "sum to 1" in notice(Ending(unet(2), softmax), 2, "softmax", precision=precision)
 
 
@@ -93,7 +93,9 @@ def test_logits_are_not_taken_for_probabilities(kind: str, activation: str, ndim
 
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
-def test_logits_that_lie_between_0_and_1_on_one_image_are_not(activation: str) -> None:
+def test_logits_between_0_and_1_on_one_image_are_not_taken_for_probabilities(
+    activation: str,
+) -> None:
     labels = Labels({1: "a"} if activation == "softmax" else {1: "a", 2: "b"}, activation, 2)
     predictor = Predictor(Pointwise(1.0, 0.0), WindowPlan((8, 8)), labels)
     x = torch.rand(1, 1, 13, 12, generator=torch.Generator().manual_seed(0))
@@ -103,7 +105,7 @@ def test_logits_that_lie_between_0_and_1_on_one_image_are_not(activation: str) -
     assert probabilities_in(predictor, x, values) == ""
 
 
-def test_the_noise_is_run_without_telling_anybody_and_leaves_the_random_state() -> None:
+def test_the_test_on_noise_is_not_counted_and_keeps_the_random_state() -> None:
     told: list[int] = []
     network = Ending(unet(2), softmax).eval()
     labels = Labels({1: "liver"}, "softmax", 2)
@@ -116,7 +118,7 @@ def test_the_noise_is_run_without_telling_anybody_and_leaves_the_random_state() 
     assert sum(told) == count
 
 
-def test_a_slice_of_a_volume_is_noticed_too() -> None:
+def test_probabilities_of_a_slice_are_noticed() -> None:
     network = Ending(unet(2), softmax).eval()
     predictor = Predictor(network, WindowPlan((8, 8)), Labels({1: "liver"}, "softmax", 2))
     x = volume((9, 10, 3)).batch

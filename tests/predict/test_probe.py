@@ -20,7 +20,7 @@ def test_counts_the_output_channels(ndim: int, num_outputs: int) -> None:
     assert count_outputs(network, (5, 4, 3)[:ndim], 3) == num_outputs
 
 
-def test_counts_those_of_the_first_output(ndim: int) -> None:
+def test_counts_the_channels_of_the_first_output(ndim: int) -> None:
     assert count_outputs(Wrapped(unet(ndim, out_channels=3), list), (8,) * ndim, 1) == 3
 
 
@@ -43,7 +43,7 @@ def test_a_window_error_names_the_multiple_in_3d(levels: int) -> None:
 
 
 @pytest.mark.parametrize("levels", [2, 3])
-def test_even_sizes_do_not_pass_for_larger_multiples(levels: int) -> None:
+def test_the_smallest_sufficient_multiple_is_named(levels: int) -> None:
     """14 is a multiple of 2; 16 would go through, yet not because it is a multiple of 2 or 4."""
     with pytest.raises(WindowError, match=rf"multiple of {2**levels}"):
         count_outputs(Strided(2, levels), (14, 16), 1)

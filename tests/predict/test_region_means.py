@@ -43,8 +43,8 @@ def test_means_and_samples_are_those_of_the_maps(ndim: int, room_mb: float) -> N
         np.testing.assert_allclose(found[layer.name].samples, flat[:, voxels.numpy()].T, rtol=1e-6)
 
 
-def test_numbers_of_a_map_are_regions(ndim: int) -> None:
-    """And those of a pointwise network's layer are the means of what it makes of each voxel."""
+def test_regions_may_be_given_as_a_map_of_numbers(ndim: int) -> None:
+    """Means of a pointwise network's layer are the means of its outputs at each voxel."""
     network = pointwise(ndim)
     model = predictor(network, (4,) * ndim)
     x = volume(SHAPES[ndim]).batch
@@ -64,7 +64,7 @@ def test_numbers_of_a_map_are_regions(ndim: int) -> None:
     assert found.means[1].isnan().all()
 
 
-def test_lists_of_voxels_are_the_same_regions(ndim: int) -> None:
+def test_regions_may_be_given_as_lists_of_voxels(ndim: int) -> None:
     masks = [mask for mask in overlapping_masks(SHAPES[ndim], 5) if mask.any()]
     owners = torch.arange(len(masks)).repeat_interleave(
         torch.tensor([int(mask.sum()) for mask in masks])

@@ -19,7 +19,9 @@ from tests.predict.valid import covering
 
 
 @pytest.mark.parametrize("buffers", ["cpu", "testdevice"])
-def test_prediction_and_gradient(ndim: int, buffers: str, second: torch.device) -> None:
+def test_prediction_and_gradient_equal_those_of_the_cpu(
+    ndim: int, buffers: str, second: torch.device
+) -> None:
     """The volume's buffers stay where the input is; windows go to the network."""
     case = make_case(ndim, 2)
     model, there = case.model, moved(case, second).model
@@ -35,7 +37,7 @@ def test_prediction_and_gradient(ndim: int, buffers: str, second: torch.device) 
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_half_precision(ndim: int, precision: str, second: torch.device) -> None:
+def test_half_precision_equals_the_cpu(ndim: int, precision: str, second: torch.device) -> None:
     case = make_case(ndim, 1)
     there = moved(case, second)
     half = replace(case.model, precision=precision)
@@ -59,7 +61,9 @@ def test_buffers_may_stay_on_the_cpu(ndim: int, method: str, second: torch.devic
 
 @pytest.mark.parametrize("average", ["logits", "probabilities"])
 @pytest.mark.parametrize("buffers", ["cpu", "testdevice"])
-def test_mirrored_ensembles(ndim: int, buffers: str, average: str, second: torch.device) -> None:
+def test_mirrored_ensembles_equal_the_cpu(
+    ndim: int, buffers: str, average: str, second: torch.device
+) -> None:
     networks = [Smooth(ndim), Smooth(ndim)]
     for parameter in networks[1].parameters():
         parameter.data.mul_(1.5)
@@ -81,7 +85,9 @@ def test_mirrored_ensembles(ndim: int, buffers: str, average: str, second: torch
 @pytest.mark.parametrize("padding", ["zeros", "edge", "reflect"])
 @pytest.mark.parametrize("buffers", ["cpu", "testdevice"])
 @pytest.mark.slow
-def test_valid_convolutions(ndim: int, buffers: str, padding: str, second: torch.device) -> None:
+def test_valid_convolutions_equal_the_cpu(
+    ndim: int, buffers: str, padding: str, second: torch.device
+) -> None:
     model = covering(predictor(Valid(ndim), (12,) * ndim, overlap=0.25))
     model = replace(model, plan=replace(model.plan, padding=padding))
     there = replace(model, network=copy.deepcopy(model.network).to(second))
@@ -95,7 +101,7 @@ def test_valid_convolutions(ndim: int, buffers: str, padding: str, second: torch
 
 @pytest.mark.parametrize("method", ["occlusion", "rise", "hires_cam", "grad_cam", "lrp"])
 @pytest.mark.slow
-def test_methods_over_mirrored_valid_convolutions(
+def test_methods_over_mirrored_valid_convolutions_equal_the_cpu(
     ndim: int, method: str, second: torch.device
 ) -> None:
     model = covering(predictor(Valid(ndim), (12,) * ndim, overlap=0.25))

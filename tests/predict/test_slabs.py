@@ -41,7 +41,7 @@ def of_batch(size: int, **plan: object) -> Predictor:
 
 @pytest.mark.parametrize("size", [1, 3])
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.75])
-def test_slabs_are_the_prediction_to_the_bit(size: int, overlap: float) -> None:
+def test_slabs_equal_the_prediction_bit_for_bit(size: int, overlap: float) -> None:
     model = of_batch(size, overlap=overlap)
     x = volume((11, 6, 5)).batch
     assert slab_axis(model.windows(x)) == 0
@@ -86,7 +86,7 @@ def test_mirrored_networks_of_an_ensemble(average: str) -> None:
         torch.testing.assert_close(one, other, rtol=ROUNDING, atol=ROUNDING)
 
 
-def test_windows_that_are_not_chosen_are_not_run() -> None:
+def test_only_the_chosen_windows_are_run() -> None:
     model = of_batch(1)
     x = volume((18, 5, 4)).batch
     windows = model.windows(x)
@@ -114,7 +114,7 @@ def test_the_network_is_left_as_it_was_when_a_slab_is_refused() -> None:
 
 
 @pytest.mark.parametrize("length", [12, 18])
-def test_a_slab_is_all_that_is_held(length: int) -> None:
+def test_memory_holds_at_most_one_slab(length: int) -> None:
     model = predictor(pointwise(3, out_channels=5), (4, 4, 4), num_outputs=5, batch_size=1)
     x = volume((length, 8, 8)).batch
     with Allocations() as held:

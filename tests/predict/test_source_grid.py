@@ -73,7 +73,7 @@ def inverted(volume: Volume, values: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
-def test_probabilities_are_those_of_monais_bundles(ndim: int) -> None:
+def test_probabilities_are_resampled_as_in_monai_bundles(ndim: int) -> None:
     volume = moved_case(ndim)
     logits = logits_on(volume)
     source = SourceGrid(logits, volume, labels(NUM), "probabilities")
@@ -98,7 +98,7 @@ def test_logits_are_inverted_and_then_decided(ndim: int) -> None:
     np.testing.assert_allclose(found, probability[[3, 1]], atol=1e-6)
 
 
-def test_sigmoid_labels_by_either_rule() -> None:
+def test_every_rule_serves_sigmoid_labels() -> None:
     volume = moved_case(3)
     logits = logits_on(volume, 2)
     known = labels(2, "sigmoid")
@@ -111,7 +111,7 @@ def test_sigmoid_labels_by_either_rule() -> None:
         assert torch.equal(found, expected), rule
 
 
-def test_certain_probabilities_stay_certain() -> None:
+def test_saturated_probabilities_stay_above_every_threshold() -> None:
     """Where the sigmoid is 1 in float64, its logit is infinite, and still above any threshold."""
     volume = moved_case(3)
     logits = torch.full((1, 2, *volume.grid.shape), 80.0)
@@ -144,7 +144,9 @@ def test_extents_that_are_one_are_resized_as_by_nnunet() -> None:
 
 @pytest.mark.parametrize("rule", ["logits", "probabilities", "labels"])
 @pytest.mark.parametrize("values", [1, 500])
-def test_slabs_make_no_difference(rule: Any, values: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_slabs_makes_no_difference(
+    rule: Any, values: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     volume = moved_case(3)
     source = SourceGrid(logits_on(volume), volume, labels(NUM), rule)
     names = ["one", "three"]
@@ -167,7 +169,7 @@ def test_labels_are_those_of_the_nearest_voxel(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rule", ["logits", "probabilities", "labels"])
-def test_grids_that_differ_by_turns_leave_the_decision_alone(rule: Any) -> None:
+def test_reorientation_does_not_change_the_decision(rule: Any) -> None:
     data = torch.randn((1, *SHAPES[3]), generator=torch.Generator().manual_seed(0))
     volume = Preprocess("SPL")(volume_from_tensor(data, affine=affine_of("anisotropic")))
     logits = logits_on(volume)
@@ -179,7 +181,7 @@ def test_grids_that_differ_by_turns_leave_the_decision_alone(rule: Any) -> None:
 
 @pytest.mark.parametrize("rule", ["logits", "probabilities", "labels"])
 @pytest.mark.parametrize("spacing_mm", [None, (0.5, 1.0, 1.0), (2.5, 1.0, 1.0)])
-def test_what_the_network_never_saw_is_background(
+def test_voxels_outside_of_the_crop_are_background(
     spacing_mm: tuple[float, ...] | None, rule: Any
 ) -> None:
     """The image is not 0 at voxels 2 to 6 of 9 along the first axis, all of them `one`."""
@@ -300,7 +302,9 @@ def both_devices(device: str, keys: dict[str, Any], rule: Any) -> tuple[SourceGr
 
 @pytest.mark.parametrize("rule", ["logits", "probabilities", "labels"])
 @pytest.mark.parametrize("keys", [{}, {"orientation": "SPL"}, {"crop": Crop()}], ids=str)
-def test_on_a_second_device(rule: Any, keys: dict[str, Any], second: torch.device) -> None:
+def test_a_second_device_gives_the_same_label_map(
+    rule: Any, keys: dict[str, Any], second: torch.device
+) -> None:
     """MONAI's interpolation, which is left out here, does not run on this one."""
     here, there = both_devices(second.type, keys, rule)
     assert there.label_map.device.type == second.type

@@ -51,7 +51,7 @@ def both(volume: Volume, known: Labels, rule: Any) -> tuple[SourceGrid, SourceGr
 @pytest.mark.parametrize("rule", ["logits", "probabilities", "labels"])
 @pytest.mark.parametrize("kind", ["plain", "turned", "not interpolated"])
 @pytest.mark.parametrize("labels", KNOWN)
-def test_slabs_give_what_the_whole_gives(kind: str, rule: Any, labels: str) -> None:
+def test_slabs_equal_the_whole_result(kind: str, rule: Any, labels: str) -> None:
     whole, slabs = both(case(kind), KNOWN[labels], rule)
     expected, found = dict(whole.masks()), dict(slabs.masks())
     assert expected.keys() == found.keys()
@@ -66,7 +66,9 @@ def test_slabs_give_what_the_whole_gives(kind: str, rule: Any, labels: str) -> N
 
 
 @pytest.mark.parametrize("values", [1, 2000])
-def test_groups_of_planes_make_no_difference(values: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_groups_of_planes_makes_no_difference(
+    values: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole, slabs = both(case("turned"), KNOWN["softmax"], "logits")
     expected = whole.label_map
     monkeypatch.setattr(module, "SLAB_VALUES", values)
@@ -86,7 +88,7 @@ def test_a_coarse_axis_takes_the_nearest_slices() -> None:
     assert torch.equal(slabs.label_map.long(), whole.label_map)
 
 
-def test_grids_that_are_askew_have_no_planes_in_common() -> None:
+def test_oblique_grids_share_no_planes() -> None:
     straight = Grid((4, 4, 4), np.eye(4))
     assert PlanesAlong.of(straight, Grid((4, 4, 4), affine_of("oblique")), 0) is None
     found = PlanesAlong.of(straight, Grid((4, 4, 4), TURNED), 0)
@@ -94,7 +96,7 @@ def test_grids_that_are_askew_have_no_planes_in_common() -> None:
     assert found.along == 2
 
 
-def test_a_slab_of_all_outputs_is_all_that_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_holds_at_most_one_slab_of_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SLAB_VALUES", 1)
     data = torch.randn((1, 8, 8, 24), generator=torch.Generator().manual_seed(0))
     volume = Preprocess(None, (1.0, 1.0, 0.9))(volume_from_tensor(data, affine=np.eye(4)))

@@ -73,7 +73,7 @@ def test_blended_weights_sum_to_one() -> None:
     assert torch.allclose(total, torch.ones_like(total))
 
 
-def test_touching_box_knows_even_positions() -> None:
+def test_touching_box_works_for_even_positions() -> None:
     windows = WindowPlan((8, 6), positions="even").lay((21, 17))
     for corner in ((0, 0), (7, 9), (20, 16)):
         box = tuple(slice(place, place + 1) for place in corner)
@@ -85,7 +85,7 @@ def test_touching_box_knows_even_positions() -> None:
 @pytest.mark.parametrize(
     ("key", "word", "nearest"), [("positions", "evn", "even"), ("blend", "gausian", "gaussian")]
 )
-def test_words_that_are_not_known_are_refused(key: str, word: str, nearest: str) -> None:
+def test_unknown_words_are_refused_with_the_nearest(key: str, word: str, nearest: str) -> None:
     plan = WindowPlan((8, 8))
     object.__setattr__(plan, key, word)  # past the type checker, as untyped callers come
     with pytest.raises(

@@ -31,18 +31,18 @@ class Cut(nn.Module):
         return x.detach() * 2
 
 
-def test_slopes_flow_where_every_operation_has_a_derivative() -> None:
+def test_gradients_are_found_if_every_operation_has_a_derivative() -> None:
     assert try_gradients(linear(2), (4, 4), 1)
     assert not try_gradients(Cut(), (4, 4), 1)
     assert not try_gradients(Refusing("derivative for x is not implemented"), (4, 4), 1)
 
 
-def test_a_memory_that_is_full_says_nothing_about_slopes() -> None:
+def test_out_of_memory_does_not_count_as_missing_gradients() -> None:
     with pytest.raises(RuntimeError, match="out of memory"):
         try_gradients(Refusing("CUDA out of memory. Tried to allocate"), (4, 4), 1)
 
 
-def test_passes_that_differ_are_refused() -> None:
+def test_a_network_whose_passes_differ_is_refused() -> None:
     class Noisy(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return x + torch.rand_like(x)

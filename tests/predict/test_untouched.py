@@ -60,7 +60,9 @@ def comparable(network: nn.Module) -> dict[str, object]:
 
 @pytest.mark.parametrize("train", ["train", "eval", "mixed"])
 @pytest.mark.parametrize("action", ACTIONS)
-def test_after_success(ndim: int, action: Callable[..., object], train: str) -> None:
+def test_the_network_is_unchanged_after_success(
+    ndim: int, action: Callable[..., object], train: str
+) -> None:
     network = mixed(ndim) if train == "mixed" else unet(ndim).train(train == "train")
     before = comparable(network)
     action(predictor(network, (8,) * ndim), torch.randn(1, 1, *SHAPES[ndim]))
@@ -69,7 +71,7 @@ def test_after_success(ndim: int, action: Callable[..., object], train: str) -> 
 
 @pytest.mark.parametrize("nth", [1, 2])
 @pytest.mark.parametrize("action", ACTIONS)
-def test_after_an_exception_in_a_forward_pass(
+def test_the_network_is_unchanged_after_an_exception_in_a_forward_pass(
     ndim: int, action: Callable[..., object], nth: int
 ) -> None:
     network = Failing(mixed(ndim), nth)
@@ -80,7 +82,9 @@ def test_after_an_exception_in_a_forward_pass(
 
 
 @pytest.mark.parametrize("action", [differentiate, pull_back])
-def test_after_an_exception_in_a_backward_pass(ndim: int, action: Callable[..., object]) -> None:
+def test_the_network_is_unchanged_after_an_exception_in_a_backward_pass(
+    ndim: int, action: Callable[..., object]
+) -> None:
     network = Failing(mixed(ndim), 2, in_backward=True)
     before = comparable(network)
     with pytest.raises(Failing.BrokenError):
@@ -98,7 +102,7 @@ def test_the_input_is_left_as_it_was(ndim: int, action: Callable[..., object]) -
     assert x.grad is None
 
 
-def test_dropout_and_batch_norm_are_held_still(ndim: int) -> None:
+def test_dropout_and_batch_norm_run_in_evaluation_mode(ndim: int) -> None:
     """In train mode a network would drop units and normalise by its batch: not while explained."""
     network = nn.Sequential(unet(ndim), nn.Dropout(0.5))
     x = torch.randn(1, 1, *SHAPES[ndim])

@@ -102,7 +102,7 @@ def test_prediction_and_gradient_are_those_of_a_slow_rewrite(
         (3, 0.0, "constant"),
     ],
 )
-def test_overlap_and_blending_are_of_the_outputs(ndim: int, overlap: float, blend: str) -> None:
+def test_overlap_and_blending_apply_to_the_outputs(ndim: int, overlap: float, blend: str) -> None:
     model, how = made("valid", ndim, overlap=overlap, blend=blend)
     x = torch.randn(1, 1, *(19, 14, 8)[:ndim])
     with torch.no_grad():
@@ -151,7 +151,7 @@ def test_gradcheck_in_float64(ndim: int, padding: str) -> None:
 
 
 @pytest.mark.parametrize("shape", [(40, 17), (20, 5, 18)])
-def test_only_windows_that_put_the_target_out_are_run(shape: tuple[int, ...]) -> None:
+def test_only_windows_whose_outputs_hold_the_target_are_run(shape: tuple[int, ...]) -> None:
     network = Counting(Valid(len(shape)))
     model = covering(predictor(network, (12,) * len(shape)))
     x = torch.randn(1, 1, *shape)
@@ -173,7 +173,7 @@ def test_only_windows_that_put_the_target_out_are_run(shape: tuple[int, ...]) ->
 
 
 @pytest.mark.parametrize("padding", ["zeros", "edge", "reflect"])
-def test_an_edit_touches_what_sees_it(ndim: int, padding: str) -> None:
+def test_an_edit_touches_all_windows_that_see_it(ndim: int, padding: str) -> None:
     """Brute force: windows whose input changes when a voxel does, copies in the padding too."""
     plan = WindowPlan((12,) * ndim, padding=padding)
     plan = covering(Predictor(Valid(ndim), plan, labels())).plan
@@ -192,7 +192,7 @@ def test_an_edit_touches_what_sees_it(ndim: int, padding: str) -> None:
         assert set(windows.touching(x[0, 0] > 0)) <= set(expected)
 
 
-def test_the_probe_finds_what_an_output_covers(ndim: int) -> None:
+def test_the_probe_finds_the_voxels_that_an_output_covers(ndim: int) -> None:
     for kind, (make, window, output, stretched) in NETWORKS.items():
         coverage = probe_output(make(ndim), (window,) * ndim, 1).coverage
         assert coverage is not None, kind
@@ -200,7 +200,7 @@ def test_the_probe_finds_what_an_output_covers(ndim: int) -> None:
         assert coverage.within((window,) * ndim) == (output,) * ndim, kind
 
 
-def test_layers_cover_what_their_stride_says(ndim: int) -> None:
+def test_the_extent_of_a_layer_follows_its_stride(ndim: int) -> None:
     coverage = probe_output(Valid(ndim), (14,) * ndim, 1).coverage
     assert coverage is not None
     expected = {"enter": 12, "pool": 12, "deep": 8, "up": 8, "merge": 6, "head": 6}
@@ -227,18 +227,18 @@ def test_no_large_windows_are_tried_where_nothing_is_rounded(ndim: int) -> None:
     assert max(lengths) <= 14 + max(STEPS)
 
 
-def test_one_run_is_enough_for_a_network_that_keeps_its_window(ndim: int) -> None:
+def test_a_network_that_keeps_its_window_is_probed_once(ndim: int) -> None:
     network = Counting(nn.Identity())
     assert probe_output(network, (8,) * ndim, 1).coverage is None
     assert network.windows == 1
 
 
-def test_training_needs_a_network_that_keeps_its_window(ndim: int) -> None:
+def test_training_of_a_network_that_shrinks_windows_is_refused(ndim: int) -> None:
     with pytest.raises(ModelError, match="keep the shape"):
         count_outputs(Valid(ndim), (14,) * ndim, 1)
 
 
-def test_another_shape_than_was_probed_is_refused(ndim: int) -> None:
+def test_an_output_shape_unlike_the_probed_one_is_refused(ndim: int) -> None:
     class Moody(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             cut = 1 if bool(x.any()) else 2

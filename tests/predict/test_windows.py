@@ -37,7 +37,7 @@ def in_padded(box: tuple[slice, ...], windows: Windows) -> tuple[slice, ...]:
     )
 
 
-def test_boxes_are_monais(windows: Windows) -> None:
+def test_boxes_equal_those_of_monai(windows: Windows) -> None:
     intervals = [
         size if size == length else int(size * (1 - overlap))
         for size, length, overlap in zip(
@@ -72,7 +72,7 @@ def test_normalised_importances_sum_to_one_at_each_voxel(grid: str, blend: str) 
 
 
 @pytest.mark.parametrize("flips", [(), (0,), (0, 1)])
-def test_a_part_of_a_window_lies_where_its_network_sees_it(flips: tuple[int, ...]) -> None:
+def test_a_part_of_a_mirrored_window_is_cut_at_the_mirrored_place(flips: tuple[int, ...]) -> None:
     windows = WindowPlan((8, 6), overlap=0.5, passes=(Pass(0, flips),)).lay((21, 17))
     padded = torch.arange(21.0 * 17).reshape(1, 1, 21, 17)
     part = (slice(1, 4), slice(2, 6))
@@ -95,7 +95,7 @@ def test_gaussian_importance_is_the_gaussian(ndim: int) -> None:
     torch.testing.assert_close(found, expected.clamp(min=1e-3), rtol=1e-5, atol=1e-7)
 
 
-def test_touching_box_is_brute_force(windows: Windows) -> None:
+def test_touching_box_equals_brute_force(windows: Windows) -> None:
     generator = torch.Generator().manual_seed(1)
     for _ in range(30):
         corners = [
@@ -108,7 +108,7 @@ def test_touching_box_is_brute_force(windows: Windows) -> None:
         assert windows.touching_box(box) == expected
 
 
-def test_touching_a_mask_is_brute_force(windows: Windows) -> None:
+def test_touching_a_mask_equals_brute_force(windows: Windows) -> None:
     generator = torch.Generator().manual_seed(2)
     for count in (0, 1, 3, 10):
         mask = torch.zeros(windows.shape, dtype=torch.bool)

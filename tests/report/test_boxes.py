@@ -52,7 +52,7 @@ def test_axes_are_logarithmic_where_values_need_it(
     assert figures[0].legends == []
 
 
-def test_panels_that_do_not_fill_the_last_row(tmp_path: Path, figures: list[Figure]) -> None:
+def test_panels_left_over_in_the_last_row_are_hidden(tmp_path: Path, figures: list[Figure]) -> None:
     panels = tuple(BoxPanel(f"s{n}", "lower", {("m", "a"): [1.0, 2.0]}) for n in range(5))
     draw_boxes(tmp_path / "x.png", BoxPage("t", ("m",), ("a",), frozenset(), panels))
     axes = figures[0].axes
@@ -61,7 +61,7 @@ def test_panels_that_do_not_fill_the_last_row(tmp_path: Path, figures: list[Figu
 
 
 @pytest.mark.parametrize(("count", "num_points"), [(MOST_POINTS, MOST_POINTS), (30, 0)])
-def test_many_values_are_a_box_without_points(
+def test_points_are_left_out_of_boxes_of_many_values(
     count: int, num_points: int, tmp_path: Path, unsaved: list[Figure]
 ) -> None:
     panel = BoxPanel("s", "none", {("m", "a"): np.linspace(1, 2, count).tolist()})

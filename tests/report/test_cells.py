@@ -15,7 +15,7 @@ KEPT = ("liver", "'quoted'", "a=b", "1", "")
 
 
 @pytest.mark.parametrize("name", (*RUN, *KEPT))
-def test_a_name_comes_back_from_its_cell(name: str) -> None:
+def test_an_escaped_name_is_read_back_from_its_cell(name: str) -> None:
     cell = safe_cell(name)
     assert not cell.startswith(tuple("=+-@＝"))
     assert name_in_cell(cell) == name
@@ -23,7 +23,7 @@ def test_a_name_comes_back_from_its_cell(name: str) -> None:
     assert safe_again(cell) == cell
 
 
-def test_cells_written_by_anybody_are_made_safe_and_numbers_stay(tmp_path: Path) -> None:
+def test_cells_of_any_table_are_escaped_but_numbers_are_not(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", ("=x", "b"), [("=1", -1.5)], [["=2", "-1.5"], ["'=3", "-inf"]])
     with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.reader(stream))

@@ -63,7 +63,7 @@ def test_concepts_without_a_unit_have_no_column_and_are_listed() -> None:
     assert figure.get_suptitle() == "t\nno unit is named for b"
 
 
-def test_no_named_unit_at_all() -> None:
+def test_a_figure_without_any_named_unit_says_so() -> None:
     counts = {f"layer{k}": {"a": 0, "b": 0} for k in range(40)}
     figure = concepts_figure(counts, {"a": "x", "b": "y"}, "t")
     (axis,) = figure.axes
@@ -117,7 +117,7 @@ NO_CASE = Effect(*[math.nan] * 7, 0)
 NO_DRAW = Effect(0.9, -0.5, *[math.nan] * 5, 1)
 
 
-def test_effects_without_a_number_say_why() -> None:
+def test_effects_without_a_number_show_the_reason() -> None:
     figure = effects_figure([("u", "a", GOOD), ("u", "b", NO_CASE), ("u", "c", NO_DRAW)], "t")
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert texts == ["-0.40\n[-0.50, -0.30]", "no case", "no random\nunits"]

@@ -17,7 +17,7 @@ def sidecar(tmp_path: Path) -> tuple[Path, dict[str, object]]:
     return path, content
 
 
-def test_lengths_and_hashes_are_those_of_the_files(tmp_path: Path) -> None:
+def test_contents_hold_lengths_and_hashes_of_files(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     (tmp_path / ".tmp-b").write_bytes(b"")
     found = contents_of([tmp_path / "a"], tmp_path / "a.json", b=tmp_path / ".tmp-b")
@@ -35,7 +35,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_was_changed_is_found(change: str, sidecar: tuple[Path, dict[str, object]]) -> None:
+def test_a_changed_file_is_found(change: str, sidecar: tuple[Path, dict[str, object]]) -> None:
     path, content = sidecar
     assert is_intact(path, content)
     assert is_intact(path, content, "whole")
@@ -46,7 +46,7 @@ def test_what_was_changed_is_found(change: str, sidecar: tuple[Path, dict[str, o
     assert not is_intact(path, content)
 
 
-def test_what_pretends_to_be_old_is_found_by_reading_it(
+def test_a_changed_file_with_an_old_time_is_found_by_reading_it(
     sidecar: tuple[Path, dict[str, object]],
 ) -> None:
     path, content = sidecar
@@ -57,7 +57,7 @@ def test_what_pretends_to_be_old_is_found_by_reading_it(
     assert not is_intact(path, content, "whole")
 
 
-def test_foreign_contents_are_not_believed(sidecar: tuple[Path, dict[str, object]]) -> None:
+def test_malformed_contents_are_not_trusted(sidecar: tuple[Path, dict[str, object]]) -> None:
     path, _ = sidecar
     for foreign in ([], 3, {"a.nii.gz": 3}, {"a.nii.gz": {}}, {"../a.json": {"bytes": 1}}):
         assert not is_intact(path, {CONTENTS: foreign})

@@ -72,12 +72,12 @@ def test_no_scores_are_a_table_without_rows(tmp_path: Path) -> None:
     assert (tmp_path / "scores.csv").read_text() == "case,target,method,score,value,better\n"
 
 
-def test_scores_come_back_as_they_were(tmp_path: Path) -> None:
+def test_written_scores_are_read_back_unchanged(tmp_path: Path) -> None:
     write_scores(tmp_path, ROWS)
     assert read_scores(tmp_path) == ROWS
 
 
-def test_a_spreadsheets_mark_and_line_ends_do_no_harm(tmp_path: Path) -> None:
+def test_a_byte_order_mark_and_windows_line_ends_are_accepted(tmp_path: Path) -> None:
     text = (HEAD + GOOD).replace("\n", "\r\n")
     (tmp_path / "scores.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
     row = ScoreRow("a", "liver", "saliency", "infidelity", 0.5, "lower")
@@ -111,7 +111,7 @@ def test_faults_are_named_by_line(text: str, line: int, fragment: str, tmp_path:
     assert fragment in str(caught.value)
 
 
-def test_a_table_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"scores.csv: cannot be read \(No such file"):
         read_scores(tmp_path)
 

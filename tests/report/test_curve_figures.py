@@ -60,7 +60,7 @@ def test_the_legend_of_many_methods_lies_within_the_figure_beside_panels_of_full
         assert axis.bbox.height > 0.5 * figure.bbox.height
 
 
-def test_areas_are_those_of_shares_only() -> None:
+def test_areas_are_given_for_axes_of_shares_only() -> None:
     assert area_under(curve("m", (1.0, 0.5))) == 0.75
     assert area_under(curve("m", (1.0, 0.5), x_label="parts removed, n")) is None
     assert area_under(curve("m", (1.0, 0.5), ticks=("one", "two"))) is None

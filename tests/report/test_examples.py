@@ -33,7 +33,7 @@ def test_a_tile_shows_the_patients_right_on_the_left() -> None:
     np.testing.assert_allclose(corners.mean(axis=0), [0, 0], atol=0.15)
 
 
-def test_lines_of_tiles_may_be_short_and_go_on_without_a_name() -> None:
+def test_rows_of_tiles_may_be_short_and_continue_without_a_name() -> None:
     picture = np.zeros((4, 3), dtype=np.uint8)
     whole = Tile("all of it", picture, np.ones_like(picture, dtype=bool))
     lines = [("items", "#000000", [whole, whole]), ("", "#000000", [whole])]
@@ -44,7 +44,7 @@ def test_lines_of_tiles_may_be_short_and_go_on_without_a_name() -> None:
     assert axes[0].get_xlim() == (3.5, -0.5)
 
 
-def test_a_tree_of_a_dice_tells_it_in_its_leaves() -> None:
+def test_leaves_of_a_regression_tree_show_the_dice() -> None:
     values = np.linspace(0, 1, 40)[:, None]
     answers = np.where(values[:, 0] > 0.5, 0.75, 0.25)
     table = SurrogateData(("volume_ml",), values, answers, np.arange(40) % 2, "dice")
@@ -67,7 +67,7 @@ def test_a_tree_is_drawn_with_its_rule_and_counts() -> None:
     assert texts.count("yes") == texts.count("no") == 1
 
 
-def test_a_comparison_tells_its_correlation(tmp_path: Path) -> None:
+def test_a_leave_one_out_figure_is_drawn(tmp_path: Path) -> None:
     panel = LeftOutPanel(
         "a / liver", "tracin", "given", {"x": 1.0, "y": 2.0}, {"x": 0.0, "y": 1.0}, (2, 1.0, 1.0)
     )

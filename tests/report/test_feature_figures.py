@@ -28,7 +28,7 @@ def numbered(channels: int, shape: tuple[int, ...]) -> np.ndarray:
     return np.arange(size, dtype=np.float32).reshape(channels, *shape)
 
 
-def test_three_planes_of_one_channel_and_a_frame_around_real_patches() -> None:
+def test_columns_show_three_planes_and_frame_real_patches() -> None:
     data = numbered(1, SHAPE)
     columns = [Column("made", data, "strong"), Column("case a", -data, "real", is_real=True)]
     figure = columns_figure(columns, (1.0, 1.0, 2.0), [(0.0, 90.0)], "title")
@@ -59,7 +59,7 @@ def test_several_channels_are_rows_each_with_a_grey_scale_of_its_own(channels: i
         assert axis.images[0].get_clim() == grey
 
 
-def test_a_change_is_drawn_in_the_middle_grey_where_there_is_none(
+def test_a_difference_of_zero_is_drawn_in_middle_grey(
     tmp_path: Path, unsaved: list[Figure]
 ) -> None:
     before = np.full((1, 8, 8), 3.0, np.float32)

@@ -27,7 +27,7 @@ def test_names_of_a_task(tmp_path: Path) -> None:
     assert files.channel_map("t1").name == "torso_label-liver#1_chan-t1_desc-ig_attrmap.nii.gz"
 
 
-def test_dicom_lies_beside_each_map_and_is_the_tasks_own(tmp_path: Path) -> None:
+def test_dicom_files_lie_beside_each_map_and_belong_to_the_task(tmp_path: Path) -> None:
     files = TaskFiles(tmp_path, "torso", "liver", "ig")
     assert files.dicom.name == "torso_label-liver_desc-ig_attrmap.dcm"
     maps = [files.map, files.channel_map("t1"), files.channel_standard_error("t1"), files.spread]
@@ -48,7 +48,7 @@ def test_names_of_a_prediction(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "[1]", "\x00"])
-def test_a_sidecar_that_cannot_be_read_is_none(text: str | None, tmp_path: Path) -> None:
+def test_a_sidecar_that_cannot_be_read_counts_as_missing(text: str | None, tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     if text is not None:
         path.write_text(text)
@@ -76,7 +76,7 @@ def test_a_record_comes_back(tmp_path: Path) -> None:
     assert read_record(tmp_path) == {"state": "complete", "units": []}
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "liver").mkdir()
     with pytest.raises(RunError, match='livr: no such folder; did you mean "liver"'):
         read_record(tmp_path / "livr")
@@ -84,7 +84,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         read_record(tmp_path / "far" / "away")
 
 
-def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"not a run \(run.json is missing\); `esegeta run`"):
         read_record(tmp_path)
     (tmp_path / "liver").mkdir()
@@ -94,7 +94,7 @@ def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]"])
-def test_a_record_that_is_no_json(text: str, tmp_path: Path) -> None:
+def test_a_record_that_is_not_json_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(RunError, match=r"run.json: cannot be read as JSON"):
         read_record(tmp_path)
@@ -116,7 +116,7 @@ def test_a_record_of_predictions_alone(tmp_path: Path) -> None:
         ({}, None),
     ],
 )
-def test_the_head_of_a_record_is_what_stands_before_its_tasks(
+def test_the_head_of_a_record_holds_the_keys_before_its_tasks(
     record: dict[str, Any], head: dict[str, Any] | None, tmp_path: Path
 ) -> None:
     assert read_record_head(tmp_path) == {}
@@ -130,7 +130,7 @@ def test_the_head_of_a_damaged_record_is_empty(text: str, tmp_path: Path) -> Non
     assert read_record_head(tmp_path) == {}
 
 
-def test_curves_of_an_earlier_run_are_removed_and_nothing_else(tmp_path: Path) -> None:
+def test_only_curves_of_an_earlier_run_are_removed(tmp_path: Path) -> None:
     files = CurveFiles(tmp_path, "torso", "liver")
     kept, gone = files.of_score("deletion"), files.of_score("road")
     others = [CurveFiles(tmp_path, "torso", "liver_2").of_score("road")]

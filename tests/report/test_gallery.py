@@ -68,7 +68,7 @@ def test_every_method_has_a_picture_and_every_family_a_sheet(
     assert all(path.stat().st_size < 300_000 for path in files)
 
 
-def test_the_frame_is_around_the_label_where_its_largest_part_is(gallery: ModuleType) -> None:
+def test_the_frame_surrounds_the_largest_part_of_the_label(gallery: ModuleType) -> None:
     mask = np.zeros((60, 50, 9), dtype=bool)
     mask[20:31, 25:36, 2:7] = True
     mask[1:3, 1:3, 8] = True
@@ -91,7 +91,7 @@ def test_images_are_turned_to_the_patients_axes(gallery: ModuleType, tmp_path: P
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.slow
-def test_what_is_not_there_is_said(gallery: ModuleType, tmp_path: Path) -> None:
+def test_a_missing_map_or_image_is_refused(gallery: ModuleType, tmp_path: Path) -> None:
     lab = unet_lab(tmp_path)
     lab.keys["targets"] = [{"name": "part", "label": "liver", "over": "all"}]
     assert lab.run().exit_code == 0

@@ -23,6 +23,6 @@ def test_a_window_goes_before_percentiles_where_all_channels_have_the_same() -> 
 
 
 @pytest.mark.parametrize("image", [np.full(9, 3.0), np.array([0.0, 3.0, 3.0])])
-def test_black_and_white_are_never_the_same(image: np.ndarray) -> None:
+def test_the_grey_range_of_a_constant_image_is_not_empty(image: np.ndarray) -> None:
     low, high = grey_range(image)
     assert (low, high) == (3.0, 4.0)

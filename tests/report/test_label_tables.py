@@ -36,7 +36,7 @@ EXPECTED = {
 }
 
 
-def test_bids(files: PredictionFiles) -> None:
+def test_the_label_table_follows_bids(files: PredictionFiles) -> None:
     lines = [line.split("\t") for line in files.table.read_text("utf-8").splitlines()]
     assert lines[:2] == [["index", "name", "color"], ["0", "background", "#000000"]]
     assert {int(i): (name, rgb(colour)) for i, name, colour in lines[2:]} == EXPECTED
@@ -80,7 +80,7 @@ def test_slicer_reads_its_color_table(files: PredictionFiles) -> None:
     assert found == expected
 
 
-def test_a_region_that_smaller_labels_paint_over_has_a_colour_of_its_own() -> None:
+def test_a_region_painted_over_by_its_parts_has_its_own_colour() -> None:
     labels = Labels.of({"left": 1, "right": 4, "both": [1, 4]}, "softmax", 5)
     painted = {row.name: row.colour for row in label_rows(labels, {})}
     assert set(painted) == {"background", "left", "right"}

@@ -29,7 +29,7 @@ def pixels_of(png: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
 
 
-def test_a_plot_is_a_figure_that_notebooks_show(attribution: Attribution) -> None:
+def test_a_plot_is_shown_by_notebooks(attribution: Attribution) -> None:
     usual, other = (attribution.plot(title) for title in (None, "another"))
     shown = [pixels_of(figure._repr_png_()) for figure in (usual, other)]
     assert (np.abs(shown[0][..., 0] - shown[0][..., 2]) > 60).sum() > 100  # red and blue
@@ -54,7 +54,7 @@ def test_names_are_escaped(attribution: Attribution) -> None:
     assert "a &lt;b&gt; &amp; &#x27;c&#x27;" in named._repr_html_()
 
 
-def test_whatever_is_printed_is_one_line(attribution: Attribution) -> None:
+def test_the_repr_of_every_object_is_one_line(attribution: Attribution) -> None:
     target = attribution.target
     for item in (attribution, target, target.scene, target.scene.predictor, attribution.volume):
         text = repr(item)

@@ -66,7 +66,7 @@ def test_the_picture_shows_the_sign_of_the_map(
         assert 400 < picture.shape[0] < 1200
 
 
-def test_an_image_of_one_value_and_a_map_of_nothing_are_drawn(tmp_path: Path) -> None:
+def test_a_constant_image_and_a_map_of_zeros_are_drawn(tmp_path: Path) -> None:
     shape = (8, 7, 6)
     flat = np.zeros(shape, np.float32)
     path = tmp_path / "flat.png"
@@ -92,7 +92,9 @@ def test_a_run_writes_its_pictures(tmp_path: Path) -> None:
     ],
     ids=["one slice", "a coronal 2D slice"],
 )
-def test_slices_are_drawn(shape: tuple[int, ...], affine: np.ndarray, tmp_path: Path) -> None:
+def test_images_in_two_dimensions_are_drawn(
+    shape: tuple[int, ...], affine: np.ndarray, tmp_path: Path
+) -> None:
     map_ = blob(shape, 2.0) if len(shape) == 2 else blob(shape[:2], 2.0)[..., None]
     draw_overlay(tmp_path / "a.png", attribution_of(map_, affine, np.zeros(shape, np.float32)), "a")
     assert imread(tmp_path / "a.png")[..., :3].std() > 0.05
@@ -112,7 +114,7 @@ def words_of(figure: Figure) -> str:
 
 
 @pytest.mark.parametrize("meaning", MEANINGS, ids=lambda meaning: meaning.legend)
-def test_colours_are_explained_and_two_of_them_only_where_there_is_a_sign(
+def test_colours_are_explained_and_blue_only_for_signed_maps(
     meaning: Meaning,
 ) -> None:
     attribution = flat_map(meaning)
@@ -129,7 +131,7 @@ def test_colours_are_explained_and_two_of_them_only_where_there_is_a_sign(
     assert (min(bar.get_yticks()) < 0) == meaning.is_signed
 
 
-def test_the_clinicians_sentence() -> None:
+def test_the_colours_are_explained_in_clinical_words() -> None:
     attribution = flat_map(CONTRIBUTION)
     target = replace(attribution.target, plain="the liver score")
     assert sentences(replace(attribution, target=target)) == [
@@ -154,7 +156,7 @@ def test_too_many_warnings_are_counted() -> None:
     assert "and 4 more, in the sidecar" in words
 
 
-def test_a_scale_that_hides_the_map_is_told() -> None:
+def test_a_degenerate_colour_scale_is_warned_of() -> None:
     even = np.linspace(-1, 1, 1001)
     assert scale_doubts(even, display_of(even, is_signed=True)) == []
     peaked = np.where(np.arange(1001) == 500, 1e6, 1.0)
@@ -185,7 +187,7 @@ def small_target(side: int) -> Figure:
     return overlay_figure(attribution_of(map_, np.eye(4), map_), "title")
 
 
-def test_small_targets_are_enlarged_away_from_themselves() -> None:
+def test_small_targets_are_enlarged_in_an_inset_beside_them() -> None:
     for axis in small_target(3).axes[:3]:
         (inset,) = axis.child_axes
         (frame,) = axis.patches

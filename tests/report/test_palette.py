@@ -54,7 +54,7 @@ def pixel(figure: Figure) -> np.ndarray:
 
 
 @pytest.mark.parametrize("grey", [0.0, 0.35, 0.7, 1.0])
-def test_red_and_blue_differ_from_each_other_and_from_any_tissue(grey: float) -> None:
+def test_red_and_blue_are_distinct_on_every_grey(grey: float) -> None:
     tissue = np.full(3, grey)
     for strength in (1.0, 2.0):
         red, blue = (seen(sign * strength, SIGNED, grey) for sign in (1, -1))
@@ -63,7 +63,7 @@ def test_red_and_blue_differ_from_each_other_and_from_any_tissue(grey: float) ->
         assert apart(seen(strength, STRENGTH, grey), tissue) > 15
 
 
-def test_what_is_painted_is_what_the_colours_say() -> None:
+def test_painted_colours_equal_the_colour_map() -> None:
     for value in (-1.5, 0.4, 2.0):
         expected = over_grey(colours_of(np.array([value]), SIGNED), 0.7)[0]
         np.testing.assert_allclose(seen(value, SIGNED, 0.7), expected, atol=0.012)
@@ -80,12 +80,12 @@ def test_opacity_rises_with_the_magnitude_and_dust_is_clear(display: Display) ->
     assert opacity[4] == pytest.approx(0.3221, abs=1e-4)
 
 
-def test_no_colour_of_a_signed_map_is_white() -> None:
+def test_signed_maps_use_no_white() -> None:
     for value in np.linspace(-2, 2, 41):
         assert colours_of(np.array([value]), SIGNED)[0, :3].min() < 0.2
 
 
-def test_a_map_of_nothing_is_clear() -> None:
+def test_a_map_of_zeros_is_transparent() -> None:
     nothing = Display(0.0, 0.0, is_signed=True)
     assert not colours_of(np.zeros((2, 3)), nothing)[..., 3].any()
 

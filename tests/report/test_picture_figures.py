@@ -73,7 +73,9 @@ def test_a_picture_is_upright_under_its_map(
 
 
 @pytest.mark.parametrize("axes", AXES)
-def test_colours_are_drawn_in_colour(axes: str, tmp_path: Path, figures: list[Figure]) -> None:
+def test_colour_pictures_are_drawn_in_colour(
+    axes: str, tmp_path: Path, figures: list[Figure]
+) -> None:
     volume = opened(tmp_path, RGB, axes)
     map_ = torch.from_numpy(
         np.ascontiguousarray(corner_map(axes) if axes == "yx" else corner_map(axes).T)
@@ -102,7 +104,7 @@ def test_outlines_lie_on_their_voxels(axes: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("axes", AXES)
-def test_panels_of_units_too(axes: str, tmp_path: Path) -> None:
+def test_panels_of_units_show_colour_pictures(axes: str, tmp_path: Path) -> None:
     volume = opened(tmp_path, RGB, axes)
     mask = torch.zeros(volume.grid.shape, dtype=torch.bool)
     mask[2:6, 3:9] = True
@@ -115,7 +117,7 @@ def test_panels_of_units_too(axes: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(panel.unit[::-1, ::-1], shown)
 
 
-def test_three_files_or_a_scan_of_three_channels_are_no_colours(tmp_path: Path) -> None:
+def test_three_files_or_a_scan_of_three_channels_are_not_drawn_in_colour(tmp_path: Path) -> None:
     volume = opened(tmp_path, RGB[..., 0], "yx")
     three = load_volume([tmp_path / "a.png"] * 3)
     scan = load_volume(save_nifti(tmp_path / "a.nii", noise((6, 5, 4, 3))))

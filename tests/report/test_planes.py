@@ -23,7 +23,7 @@ def turned(affine: np.ndarray, shape: tuple[int, ...] = (4, 5, 6)) -> list[Lette
 
 
 @pytest.mark.parametrize("affine", LETTERS.values(), ids=LETTERS)
-def test_planes_are_shown_as_radiologists_look_at_them(affine: np.ndarray) -> None:
+def test_planes_follow_the_radiological_convention(affine: np.ndarray) -> None:
     axial, coronal, sagittal = turned(affine)
     assert axial == Letters("R", "L", "P", "A")
     assert coronal == Letters("R", "L", "I", "S")
@@ -60,11 +60,11 @@ def test_2d_slices_have_the_letters_of_their_grid() -> None:
         ((9, 8), [""]),
     ],
 )
-def test_planes_have_an_area(shape: tuple[int, ...], titles: list[str]) -> None:
+def test_axes_of_length_one_give_no_plane(shape: tuple[int, ...], titles: list[str]) -> None:
     assert [plane.title for plane in planes_of(shape)] == titles
 
 
-def test_an_l_keeps_its_foot_wherever_it_falls() -> None:
+def test_the_letter_l_is_legible_at_every_position() -> None:
     """Left would read as inferior: at some heights the foot was rounded to no pixel at all."""
     for step in range(6):
         figure = Figure((2, 2 + 0.013 * (6 + step)), dpi=100, facecolor="black")

@@ -52,7 +52,9 @@ def test_bars_that_overlap_do_not_lie_on_one_line() -> None:
     assert max(levels) == 1
 
 
-def test_a_difference_longer_than_the_axis_says_so(tmp_path: Path, figures: list[Figure]) -> None:
+def test_a_critical_difference_longer_than_the_axis_is_noted(
+    tmp_path: Path, figures: list[Figure]
+) -> None:
     diagram = RankDiagram("t", ("a", "b", "c"), (1.0, 2.0, 3.0), frozenset(), 9.0, ((0, 2),))
     draw_rank_diagram(tmp_path / "x.png", diagram)
     assert "critical difference 9 (longer than the axis)" in texts(figures[0])

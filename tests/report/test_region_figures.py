@@ -25,7 +25,7 @@ def bars_of(figure: Figure) -> dict[tuple[str, str], list[float]]:
     return panels
 
 
-def test_bars_are_the_rows(tmp_path: Path, figures: list[Figure]) -> None:
+def test_bars_show_the_values_of_the_rows(tmp_path: Path, figures: list[Figure]) -> None:
     rows = [
         row("image", "all", "t1", 0.7, 2.0),
         row("image", "all", "t2", 0.3, -1.0),
@@ -61,7 +61,7 @@ def test_too_many_regions_leave_the_smallest_to_the_table(
     assert sorted(found, reverse=True) == sorted(shares, reverse=True)[:MOST_REGIONS]
 
 
-def test_the_axis_says_what_values_mean(tmp_path: Path, figures: list[Figure]) -> None:
+def test_the_axis_label_holds_the_meaning_of_values(tmp_path: Path, figures: list[Figure]) -> None:
     attribution = flat_map()
     draw_regions(tmp_path / "regions.png", [row("x", "r", "all", 1.0, 1.0)], "title", attribution)
     label = figures[0].axes[1].get_xlabel()

@@ -69,7 +69,7 @@ def test_many_methods_can_be_told_apart() -> None:
     assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 19
 
 
-def test_one_network_a_point_has_no_band(tmp_path: Path) -> None:
+def test_a_single_network_per_point_has_no_band(tmp_path: Path) -> None:
     single = [
         DicePoint(*(*vars(row).values(),)[:4], 1, row.mean, *[math.nan] * 5) for row in rows()
     ]

@@ -48,7 +48,7 @@ def saved(folder: Path, attribution: Attribution) -> tuple[TaskFiles, set[str], 
     return files, names, sidecar
 
 
-def test_one_channel_has_the_standard_error_of_its_map(tmp_path: Path) -> None:
+def test_the_standard_error_of_a_map_of_one_channel_is_written(tmp_path: Path) -> None:
     error = torch.rand(1, *SHAPE)
     files, _, sidecar = saved(tmp_path, attribution_of(1, standard_error=error))
     name = "torso_label-liver_desc-ig_stat-stderr_attrmap.nii.gz"
@@ -57,7 +57,7 @@ def test_one_channel_has_the_standard_error_of_its_map(tmp_path: Path) -> None:
     assert sidecar["standard_error"].endswith("of the map")
 
 
-def test_an_interval_of_the_draws_is_told_where_it_is_known(tmp_path: Path) -> None:
+def test_the_sidecar_explains_the_interval_if_it_is_known(tmp_path: Path) -> None:
     found = attribution_of(1, standard_error=torch.rand(1, *SHAPE))
     known = replace(found, facts=replace(found.facts, more={"t_95": 2.6}))
     _, _, sidecar = saved(tmp_path, known)
@@ -65,7 +65,7 @@ def test_an_interval_of_the_draws_is_told_where_it_is_known(tmp_path: Path) -> N
     assert sidecar["standard_error"].endswith(end)
 
 
-def test_what_an_earlier_prediction_had_of_components_is_removed(tmp_path: Path) -> None:
+def test_files_of_components_of_an_earlier_prediction_are_removed(tmp_path: Path) -> None:
     folder = tmp_path / "torso"
     folder.mkdir()
     ends = ("_desc-ig_attrmap.nii.gz", "_chan-t1_desc-ig_attrmap.nii.gz", "_score-deletion_x.png")
@@ -80,7 +80,7 @@ def test_what_an_earlier_prediction_had_of_components_is_removed(tmp_path: Path)
     assert left == {name for target, some in names.items() if target != "liver#2" for name in some}
 
 
-def test_channels_have_their_own_and_the_sum_has_none(tmp_path: Path) -> None:
+def test_every_channel_has_a_standard_error_and_the_sum_has_none(tmp_path: Path) -> None:
     error = torch.rand(2, *SHAPE)
     files, names, sidecar = saved(tmp_path, attribution_of(2, standard_error=error))
     assert {name for name in names if "stderr" in name} == {
@@ -92,7 +92,7 @@ def test_channels_have_their_own_and_the_sum_has_none(tmp_path: Path) -> None:
     assert "of their sum is unknown" in sidecar["standard_error"]
 
 
-def test_a_map_of_voxels_over_channels_has_one_error(tmp_path: Path) -> None:
+def test_a_map_without_channels_has_one_standard_error(tmp_path: Path) -> None:
     whole = attribution_of(2)
     of_voxels = replace(whole, data=whole.data[:1], standard_error=torch.rand(1, *SHAPE))
     _, names, _ = saved(tmp_path, of_voxels)
@@ -124,7 +124,7 @@ def test_files_of_channels_add_up_to_the_map_and_to_what_was_computed(tmp_path: 
     assert sidecar["grid"]["by"] == "adjoint"
 
 
-def test_maps_of_members_come_the_way_of_the_map(tmp_path: Path) -> None:
+def test_maps_of_members_are_resampled_like_the_map(tmp_path: Path) -> None:
     attribution = resampled(1)
     other = replace(attribution, data=-2 * attribution.data, ways=())
     files = TaskFiles(tmp_path, "torso", "liver", "ig")
@@ -209,7 +209,7 @@ def test_layers_lie_on_their_own_grid_in_the_space_of_the_source(
 LAYERS = ("model.1.submodule.conv", "head")
 
 
-def test_all_of_them_are_removed_with_the_map(tmp_path: Path) -> None:
+def test_all_files_of_a_map_are_removed_together(tmp_path: Path) -> None:
     grid = Grid((3, 2, 2), np.eye(4))
     maps = (LayerMap("head", torch.randn(1, 3, 2, 2), grid, "logit"),)
     files, names, _ = saved(
@@ -225,7 +225,7 @@ def test_a_second_save_leaves_no_file_of_the_first(tmp_path: Path) -> None:
     saved(tmp_path, attribution_of(2))
 
 
-def test_a_unit_owns_its_files_and_no_other(tmp_path: Path) -> None:
+def test_a_task_owns_only_its_own_files(tmp_path: Path) -> None:
     files = TaskFiles(tmp_path, "torso", "liver", "ig")
     own = (
         files.map,

@@ -38,7 +38,7 @@ FOREIGN: list[tuple[Any, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("shape", "content", "place"), FOREIGN)
-def test_what_is_foreign_is_named(
+def test_an_unexpected_shape_is_named(
     shape: Any, content: dict[str, Any], place: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "record.json"
@@ -52,7 +52,7 @@ def test_what_is_foreign_is_named(
 
 
 @pytest.mark.parametrize("text", ["[]", "5", "{", "[" * 5000, '"x"'])
-def test_what_is_no_object_is_no_record(text: str, tmp_path: Path) -> None:
+def test_text_that_is_not_a_json_object_is_not_a_record(text: str, tmp_path: Path) -> None:
     path = tmp_path / "record.json"
     path.write_text(text)
     assert read_told(path, NotesTold) is None
@@ -60,12 +60,12 @@ def test_what_is_no_object_is_no_record(text: str, tmp_path: Path) -> None:
     assert foreign_in(tmp_path / "none.json", NotesTold) is None
 
 
-def test_what_a_later_version_adds_is_allowed() -> None:
+def test_keys_added_by_later_versions_are_allowed() -> None:
     assert misfit({"curves": [CURVE, {**CURVE, "ticks": ["a", "b"]}]}, MapTold) is None
     assert misfit({"scores": [], "new": 5, "facts": {"seconds": 1, "new": []}}, MapTold) is None
 
 
-def test_lines_of_journals_that_no_process_has_written_are_left_out() -> None:
+def test_malformed_lines_of_journals_are_ignored() -> None:
     ended = {"task": "t", "key": None, "status": "done", "seconds": 1, "warnings": []}
     assert line_in(json.dumps({**ended, "content": {}})) is not None
     for started in ("2026-01-01T00:00:00", ""):

@@ -65,7 +65,7 @@ def test_the_legend_of_many_layers_lies_within_the_figure_and_beside_the_title()
     assert not box.overlaps(axis.title.get_window_extent())
 
 
-def test_only_labels_that_are_there_are_explained() -> None:
+def test_the_legend_lists_only_labels_that_are_drawn() -> None:
     row = {"pc1": 1.0, "pc2": 2.0, "share1": 0.7, "share2": 0.2}
     rows = [{**row, "kind": kind, "label": "liver"} for kind in ("position", "case")]
     figure = scatters_figure([Scatter("a", rows)], ["background", "liver", "spleen"], "title")
@@ -75,7 +75,7 @@ def test_only_labels_that_are_there_are_explained() -> None:
 
 
 @pytest.mark.slow
-def test_it_is_a_picture(tmp_path: Path) -> None:
+def test_a_heat_map_is_saved_as_png(tmp_path: Path) -> None:
     draw_heats(tmp_path / "x.png", [Heat("all", ["a"], [[1.0]])], "title")
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
 

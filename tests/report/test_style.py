@@ -28,7 +28,7 @@ TEXTS = {
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 @pytest.mark.parametrize("points", [7, 10])
-def test_lines_are_as_wide_as_they_may_be(text: str, points: int) -> None:
+def test_lines_are_wrapped_at_the_available_width(text: str, points: int) -> None:
     room = 2.2
     wrapped = wrap(text, room, points)
     assert wrapped.count("\n") >= 1
@@ -45,7 +45,7 @@ def test_names_break_at_their_joints_and_numbers_do_not() -> None:
     assert wrap("IoU of 0.13", 0.7, 8) == "IoU of\n0.13"
 
 
-def test_lines_that_are_there_stay() -> None:
+def test_existing_line_breaks_are_kept() -> None:
     assert wrap("a\n\nb", 5, 8) == "a\n\nb"
 
 
@@ -65,7 +65,7 @@ def test_panels_fill_line_by_line(panels: int, most: int, expected: tuple[int, i
     assert panel_grid(panels, most) == expected
 
 
-def test_a_picture_is_known_by_its_comment_and_only_whole(tmp_path: Path) -> None:
+def test_a_picture_is_recognised_by_its_comment_if_complete(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     figure = new_figure((1, 1))
     save_figure(path, figure, comment="of this map")

@@ -43,7 +43,7 @@ def test_each_layer_has_a_panel_with_its_own_concepts(
     assert first.get_xlabel() == "change of the target (logit)"
 
 
-def test_shares_lie_end_to_end_from_what_sees_nothing(
+def test_shapley_bars_are_stacked_from_the_dice_without_concepts(
     tmp_path: Path, unsaved: list[Figure]
 ) -> None:
     null = np.linspace(0, 0.4, 41).tolist()

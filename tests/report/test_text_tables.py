@@ -19,7 +19,7 @@ TABLE = Table(
 )
 
 
-def test_markdown() -> None:
+def test_a_markdown_table_is_written() -> None:
     assert to_markdown(TABLE, level=3) == (
         "### A & B\n"
         "\n"
@@ -32,7 +32,7 @@ def test_markdown() -> None:
     )
 
 
-def test_latex() -> None:
+def test_a_latex_table_is_written() -> None:
     assert to_latex(TABLE, label="tab:x").splitlines() == [
         r"\begin{table}[htbp]",
         r"\centering",
@@ -131,7 +131,7 @@ def test_numbers_are_short(value: float, text: str) -> None:
 @pytest.mark.parametrize(
     ("p", "text"), [(1.0, "1"), (0.0312, "0.031"), (1e-4, "0.0001"), (9e-50, "<0.0001")]
 )
-def test_p_values_are_not_smaller_than_can_be_told(p: float, text: str) -> None:
+def test_p_values_are_printed_with_a_lower_limit(p: float, text: str) -> None:
     assert p_text(p) == text
 
 

@@ -45,7 +45,7 @@ def test_trails_have_the_colours_of_their_labels(reached: int, tmp_path: Path) -
         assert (pixels(path, LABEL_COLOURS[place]) > 600) == (place < reached)
 
 
-def test_a_graph_without_edges(tmp_path: Path) -> None:
+def test_a_graph_without_edges_is_drawn(tmp_path: Path) -> None:
     path = tmp_path / "trails.png"
     draw_trails(path, [NODES[0], LABELS[0]], [], {"label1": []}, "title")
     assert path.stat().st_size > 0
@@ -135,7 +135,7 @@ def test_trails_that_share_an_edge_lie_beside_each_other() -> None:
     assert first[LABEL_COLOURS[0]][1] > first[EDGE_COLOUR][1] > first[LABEL_COLOURS[1]][1]
 
 
-def test_words_in_boxes_and_legend() -> None:
+def test_boxes_and_legend_name_units_and_labels() -> None:
     organ = TrailNode("layer0", 0, tuple(range(6)), "the_liver")
     label = TrailNode("(logits)", 1, (1,), "liver", is_label=True)
     other = TrailNode("(logits)", 1, (2,), "bone", is_label=True)
@@ -151,7 +151,7 @@ def test_words_in_boxes_and_legend() -> None:
     ]
 
 
-def test_the_picture_says_what_an_arrow_is() -> None:
+def test_the_picture_explains_its_arrows() -> None:
     organ = TrailNode("layer0", 0, (0,), "the_liver")
     label = TrailNode("(logits)", 1, (1,), "liver", is_label=True)
     found = {"liver": strongest_trails([organ, label], [edge(organ, label)], label)}

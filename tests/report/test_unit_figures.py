@@ -38,7 +38,7 @@ def marked(ndim: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("affine", ["anisotropic", "flipped"])
-def test_panels_show_where_unit_and_concept_meet(ndim: int, affine: str) -> None:
+def test_panels_show_unit_and_concept_at_their_overlap(ndim: int, affine: str) -> None:
     volume = volume_from_tensor(torch.randn(1, *SHAPES[ndim]), affine=affine_of(affine, ndim))
     unit, concept = marked(ndim)
     panels = panels_of(volume, unit, concept, "a")
@@ -55,7 +55,7 @@ def test_panels_show_where_unit_and_concept_meet(ndim: int, affine: str) -> None
     np.testing.assert_array_equal(flat.unit, turned.numpy().T)
 
 
-def test_a_unit_that_marks_nothing_shows_its_concept(ndim: int) -> None:
+def test_an_empty_unit_shows_its_concept(ndim: int) -> None:
     volume = volume_from_tensor(torch.randn(1, *SHAPES[ndim]))
     _, concept = marked(ndim)
     panels = panels_of(volume, torch.zeros_like(concept), concept, "a")
@@ -103,7 +103,7 @@ UPRIGHT = {
 
 
 @pytest.mark.parametrize("case", UPRIGHT)
-def test_a_slice_carries_the_sides_that_its_grid_tells(case: str) -> None:
+def test_a_slice_shows_the_sides_given_by_its_grid(case: str) -> None:
     axes, expected = UPRIGHT[case]
     affine = np.eye(4)
     affine[:3, :3] = axes
@@ -144,7 +144,7 @@ def scan(ndim: int, unit: torch.Tensor, told: int | None) -> Volume:
 
 
 @pytest.mark.parametrize("told", [0, 1, 2])
-def test_the_channel_that_tells_a_mask_apart(ndim: int, told: int) -> None:
+def test_the_channel_with_the_largest_contrast_over_a_mask_is_chosen(ndim: int, told: int) -> None:
     unit, _ = marked(ndim)
     volume = scan(ndim, unit, told)
     assert telling_channel(volume, unit) == told
@@ -153,7 +153,7 @@ def test_the_channel_that_tells_a_mask_apart(ndim: int, told: int) -> None:
     assert int(np.argmax(ratios)) == told
 
 
-def test_no_channel_tells_nothing_or_everything(ndim: int) -> None:
+def test_the_first_channel_is_chosen_for_an_empty_or_full_mask(ndim: int) -> None:
     unit, _ = marked(ndim)
     volume = scan(ndim, unit, 2)
     for mask in (torch.zeros_like(unit), torch.ones_like(unit)):

@@ -31,7 +31,7 @@ def test_a_unit_that_overlaps_with_nothing_has_no_concept(tmp_path: Path) -> Non
     assert [row["named"] for row in rows] == ["1", "0", "0"]
 
 
-def test_concepts_in_each_layer_have_their_best_unit(tmp_path: Path) -> None:
+def test_the_best_unit_of_each_concept_is_listed_by_layer(tmp_path: Path) -> None:
     ious = {
         ("a", 0, "liver"): 0.4,
         ("a", 1, "liver"): math.nan,

@@ -43,7 +43,7 @@ def attribution_of(
     return Attribution(map_[None], CONTRIBUTION, "m", {}, volume, target)
 
 
-def test_all_methods_are_cut_at_the_same_place() -> None:
+def test_all_methods_show_the_same_slices() -> None:
     mask = mask_of(SMALL, LARGE)
     generator = torch.Generator().manual_seed(0)
     maps = [torch.randn(SHAPE, generator=generator) for _ in range(2)]
@@ -73,7 +73,7 @@ def test_the_slice_is_that_of_the_voxel() -> None:
 
 
 @pytest.mark.parametrize("kind", ["anisotropic", "flipped", "oblique"])
-def test_the_voxel_is_named_as_the_file_counts_it(kind: str) -> None:
+def test_the_voxel_is_named_by_its_index_in_the_file(kind: str) -> None:
     affine = affine_of(kind)
     volume = volume_from_tensor(torch.rand(1, *SHAPE), affine=affine)
     mask = mask_of(LARGE)
@@ -94,7 +94,7 @@ def test_the_voxel_lies_in_the_target_where_its_centre_does_not() -> None:
     assert voxel_within(np.zeros((5, 9)), (1.0, 1.0)) == (2, 4)
 
 
-def test_the_largest_part() -> None:
+def test_the_largest_part_of_a_mask_is_found() -> None:
     part = largest_part(mask_of(SMALL, LARGE))
     assert torch.equal(part, mask_of(LARGE))
     for trivial in (torch.zeros(SHAPE).bool(), torch.ones(SHAPE).bool()):
@@ -112,7 +112,7 @@ def words(mask: torch.Tensor, truth: torch.Tensor | None, predicted: torch.Tenso
     return [one.words for one in outlines_of(target_on(volume, mask, scene=seen, label=1), volume)]
 
 
-def test_lines_are_named_for_what_they_are() -> None:
+def test_outlines_are_named_in_the_legend() -> None:
     predicted, truth = mask_of(LARGE), mask_of((slice(5, 10), slice(4, 9), slice(2, 7)))
     assert words(predicted, None, predicted) == ["target voxels = segmentation"]
     assert words(mask_of(SMALL), truth, predicted) == [
@@ -139,7 +139,7 @@ def test_a_target_over_everything_is_cut_through_its_label() -> None:
     assert view_of(attribution).voxel == (8, 6, 4)
 
 
-def test_of_several_channels_the_one_that_shows_the_target_is_drawn() -> None:
+def test_the_channel_with_the_most_contrast_at_the_target_is_drawn() -> None:
     mask = mask_of(LARGE)
     data = torch.stack([torch.rand(SHAPE), mask.float() + 0.1 * torch.rand(SHAPE)])
     volume = volume_from_tensor(data, channels=("t1", "flair"))

@@ -17,7 +17,7 @@ OTHER = ("not complete: 7 %", "a second warning " * 12)
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("before", "after"), [((), OTHER), (OTHER, ()), (OTHER, OTHER[:1])])
-def test_the_strip_alone_changes(
+def test_replacing_the_strip_changes_nothing_else(
     before: tuple[str, ...], after: tuple[str, ...], tmp_path: Path
 ) -> None:
     path, expected = tmp_path / "a.png", tmp_path / "b.png"
@@ -33,12 +33,12 @@ def test_the_strip_alone_changes(
     assert (found != found[-1, -1]).any() and list(tmp_path.iterdir()).__len__() == 2
 
 
-def test_a_picture_that_is_not_there_is_left_so(tmp_path: Path) -> None:
+def test_a_missing_picture_is_not_created(tmp_path: Path) -> None:
     replace_strip(tmp_path / "a.png", (), OTHER)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_strip_says_how_many_more_there_are() -> None:
+def test_a_strip_counts_warnings_beyond_the_limit() -> None:
     text = strip_text([f"warning {number}" for number in range(MOST_WARNINGS + 2)], 10.0)
     assert text.count("⚠") == MOST_WARNINGS + 1 and "and 2 more" in text
     assert strip_text(["twice", "twice"], 10.0) == "⚠ twice"

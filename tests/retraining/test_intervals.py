@@ -18,7 +18,7 @@ def of_table(table: np.ndarray, limits: tuple[float, float] = WIDE) -> object:
     return crossed_interval(values, limits)  # type: ignore[arg-type]
 
 
-def test_one_seed_is_students_interval_over_folds() -> None:
+def test_with_one_seed_the_interval_is_students_over_folds() -> None:
     values = np.random.default_rng(0).normal(0.7, 0.1, 6)
     found = of_table(values[None])
     low, high = stats.t.interval(0.95, 5, loc=values.mean(), scale=stats.sem(values))
@@ -26,7 +26,7 @@ def test_one_seed_is_students_interval_over_folds() -> None:
     assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
 
 
-def test_folds_alone_that_differ_are_as_many_values_as_folds() -> None:
+def test_equal_seeds_do_not_narrow_the_interval_over_folds() -> None:
     """Seeds that change nothing are no further values."""
     values = np.array([0.4, 0.5, 0.75])
     found = of_table(np.tile(values, (4, 1)))
@@ -84,7 +84,7 @@ def test_a_missing_pair_is_filled_in_and_costs_a_degree_of_freedom() -> None:
 
 
 @pytest.mark.parametrize("missing", [1, 3])
-def test_a_network_that_is_missing_does_not_hide_that_seeds_differ(missing: int) -> None:
+def test_a_missing_network_does_not_hide_the_variance_over_seeds(missing: int) -> None:
     """The means of folds alone covered 43 % here: they do not know about seeds."""
     random = np.random.default_rng(2)
     covered, trials = 0, 400
@@ -97,7 +97,7 @@ def test_a_network_that_is_missing_does_not_hide_that_seeds_differ(missing: int)
     assert covered / trials > 0.95 - 4 * math.sqrt(0.95 * 0.05 / trials)
 
 
-def test_pairs_that_have_nothing_in_common_leave_the_means_of_folds() -> None:
+def test_pairs_without_common_folds_use_the_means_of_folds() -> None:
     table = np.array([[0.3, 0.6, math.nan], [math.nan, math.nan, 0.5]])
     found = of_table(table)
     means = np.array([0.3, 0.6, 0.5])

@@ -21,7 +21,7 @@ def sample(shape: tuple[int, ...], place: int = 0, labels: tuple[int, ...] = (1,
 
 
 @pytest.mark.parametrize("shape", [(13, 11), (9, 11, 7), (20, 5, 8)])
-def test_patches_are_crops_of_image_and_truth_in_step(shape: tuple[int, ...]) -> None:
+def test_patches_crop_image_and_truth_alike(shape: tuple[int, ...]) -> None:
     size = (6, 4, 5)[: len(shape)]
     samples = [sample(shape, 0), sample(shape, 1)]
     images = [one.data * 2 for one in samples]
@@ -39,7 +39,7 @@ def test_patches_are_crops_of_image_and_truth_in_step(shape: tuple[int, ...]) ->
         assert torch.equal(truth, samples[place].truth[box])
 
 
-def test_what_is_taken_out_moves_no_patch() -> None:
+def test_removal_does_not_move_patches() -> None:
     samples = [sample((13, 11), 0), sample((9, 14), 1)]
     plan = WindowPlan((6, 4))
     one = Patches(samples, [item.data for item in samples], plan, seed=7)
@@ -50,7 +50,7 @@ def test_what_is_taken_out_moves_no_patch() -> None:
     assert not torch.equal(truths[0], truths[2])
 
 
-def test_every_sample_and_every_label_gets_its_share() -> None:
+def test_samples_and_labels_are_drawn_equally_often() -> None:
     samples = [sample((40, 40), 0), sample((20, 60), 1, labels=(1, 2, 3))]
     sampler = PatchSampler(samples, WindowPlan((1, 1)), seed=0)
     num = 6000

@@ -26,7 +26,7 @@ def attribution(data: torch.Tensor, num_channels: int = 2) -> Attribution:
 
 
 @pytest.mark.parametrize("fraction", FRACTIONS)
-def test_the_count_is_exact(fraction: float, ndim: int) -> None:
+def test_the_number_of_removed_voxels_is_exact(fraction: float, ndim: int) -> None:
     shape = SHAPES[ndim]
     num_voxels = math.prod(shape)
     order = rank_voxels(torch.randn(shape), seed=0)
@@ -50,20 +50,20 @@ def test_the_highest_are_removed_or_kept(ndim: int) -> None:
     assert torch.equal(Removal("kar", "m", 0.3).mask(order, shape), importance <= threshold)
 
 
-def test_more_removes_what_less_removes() -> None:
+def test_removals_are_nested() -> None:
     order = rank_voxels(torch.zeros(7, 9), seed=0)
     masks = [Removal("roar", "m", fraction).mask(order, (7, 9)) for fraction in FRACTIONS]
     for less, more in itertools.pairwise(masks):
         assert bool((more | ~less).all())
 
 
-def test_the_ends_touch_nothing_and_everything() -> None:
+def test_fractions_0_and_1_remove_nothing_and_everything() -> None:
     order = torch.arange(63)
     assert not UNTOUCHED.mask(order, (7, 9)).any()
     assert EMPTY.mask(order, (7, 9)).all()
 
 
-def test_equals_are_drawn_by_the_seed_and_not_by_their_place() -> None:
+def test_ties_are_broken_at_random_by_the_seed() -> None:
     importance = torch.zeros(40, 50)
     importance[:4] = 1.0
     top = [rank_voxels(importance, seed)[:600] for seed in range(200)]
@@ -94,7 +94,7 @@ def test_magnitude_adds_up_information_and_value_evidence(ndim: int) -> None:
     assert importance_of(attribution(opposed), "magnitude").max() == 6
 
 
-def test_maps_of_voxels_and_of_features_rank_by_their_worth_a_voxel() -> None:
+def test_voxels_are_ranked_by_the_value_per_voxel() -> None:
     single = torch.randn(1, 8, 8)
     torch.testing.assert_close(importance_of(attribution(single), "value"), single[0])
     torch.testing.assert_close(importance_of(attribution(single), "magnitude"), single[0].abs())
@@ -106,7 +106,7 @@ def test_maps_of_voxels_and_of_features_rank_by_their_worth_a_voxel() -> None:
     assert int(ranked[0]) == 0
 
 
-def test_a_voxel_goes_in_all_channels_together(ndim: int) -> None:
+def test_a_voxel_is_removed_in_all_channels(ndim: int) -> None:
     shape = SHAPES[ndim]
     data, fill = torch.randn(3, *shape), torch.randn(3, *shape)
     box = tuple(slice(0, length) for length in shape)

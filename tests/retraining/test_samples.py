@@ -13,7 +13,7 @@ from tests.builders import labels_of, volume
 
 @pytest.mark.parametrize("count", [2, 3, 5, 11])
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_slabs_share_a_volume_out(count: int, axis: int) -> None:
+def test_slabs_partition_a_volume(count: int, axis: int) -> None:
     shape = (13, 11, 12)
     covered = np.zeros(shape, int)
     thicknesses = []
@@ -26,7 +26,7 @@ def test_slabs_share_a_volume_out(count: int, axis: int) -> None:
     assert min(thicknesses) >= 1
 
 
-def test_a_thin_case_has_no_slabs_to_give() -> None:
+def test_more_slabs_than_slices_are_refused() -> None:
     with pytest.raises(ConfigError, match="4 slabs of a single case with 3 voxels along axis 2"):
         slab_boxes((9, 9, 3), 2, 4)
 
@@ -47,7 +47,7 @@ def test_slabs_lie_along_the_slices_or_the_longest_axis(
 
 
 @pytest.mark.parametrize("kind", ["zero", "mean", "minimum", "blur"])
-def test_the_fill_is_of_the_whole_case(kind: str) -> None:
+def test_the_fill_is_computed_over_the_whole_case(kind: str) -> None:
     image = volume((9, 11, 6), 2)
     truth = torch.zeros(9, 11, 6, dtype=torch.long)
     truth[1, 2, 5], truth[4, 4, 4], truth[0, 0, 0] = 3, 3, 1
@@ -65,7 +65,7 @@ def test_the_fill_is_of_the_whole_case(kind: str) -> None:
     }
 
 
-def test_cases_stay_whole() -> None:
+def test_several_cases_are_not_cut_into_slabs() -> None:
     images = [volume((9, 7), seed=0), volume((5, 8), seed=1)]
     truths = [torch.zeros(image.grid.shape, dtype=torch.long) for image in images]
     boxes = [[whole_box(image.grid.shape)] for image in images]

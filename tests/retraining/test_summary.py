@@ -64,7 +64,7 @@ def test_the_gain_of_pairs_has_an_interval() -> None:
     assert (row.gain_low, row.gain_high) == pytest.approx((expected.low, expected.high))
 
 
-def test_pairs_that_lack_a_network_take_no_part_in_the_gain() -> None:
+def test_pairs_with_a_missing_network_do_not_count_in_the_gain() -> None:
     rows = rows_of("roar", "ig", {0.3: 0.4, 0.5: 0.2}) + rows_of(
         "roar", "random", {0.3: 0.7, 0.5: 0.8}
     )
@@ -85,7 +85,7 @@ def test_pairs_that_lack_a_network_take_no_part_in_the_gain() -> None:
 
 
 @pytest.mark.parametrize(("mode", "untouched"), [("roar", 0.0), ("kar", 1.0)])
-def test_networks_that_learn_nothing_are_told_of(mode: str, untouched: float) -> None:
+def test_networks_that_learn_nothing_are_warned_of(mode: str, untouched: float) -> None:
     poor = rows_of(mode, REFERENCE, {untouched: 0.35, 1 - untouched: 0.3}, spread=0.1)
     (text,) = verdict(poor, "liver")
     assert "liver: trained on untouched images, the Dice is only 0.050 above" in text

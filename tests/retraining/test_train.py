@@ -36,7 +36,7 @@ def samples(shape: tuple[int, ...]) -> list[Sample]:
     return found
 
 
-def test_it_is_the_plain_loop(ndim: int, tmp_path: Path) -> None:
+def test_training_equals_a_plain_loop(ndim: int, tmp_path: Path) -> None:
     config = load_config(small_task(tmp_path).write())
     keys = RetrainKeys(iterations=4, batch_size=3, optimizer_args={"lr": 0.01, "weight_decay": 0.1})
     recipe = plan_recipe(config, keys, LABELS)
@@ -83,7 +83,7 @@ def test_deep_supervision_is_trained_on_the_first_output(tmp_path: Path) -> None
     assert all(torch.equal(one, other) for one, other in zip(*states, strict=True))
 
 
-def test_a_loss_that_is_no_number_stops_it(tmp_path: Path) -> None:
+def test_a_loss_of_nan_stops_the_training(tmp_path: Path) -> None:
     config = load_config(small_task(tmp_path).write())
     recipe = plan_recipe(config, RetrainKeys(iterations=5), LABELS)
     material = samples((12, 12))
@@ -107,7 +107,7 @@ def test_dice_is_counted() -> None:
     assert math.isnan(dice_of(some, nothing))
 
 
-def test_a_fold_is_the_mean_over_its_images_of_what_they_have() -> None:
+def test_the_dice_of_a_fold_is_the_mean_over_images_with_the_label() -> None:
     nan = math.nan
     found = fold_dice(
         [{"one": 0.5, "two": nan}, {"one": 0.7, "two": 0.2}, {"one": 0.9, "two": nan}]
@@ -147,8 +147,8 @@ def test_a_network_that_shrinks_patches_cannot_be_trained() -> None:
     assert "keep the shape of the patch" in str(error.value)
 
 
-def test_a_device_without_room_is_no_fault_of_the_network() -> None:
-    """It stays what it is, so that what lowers memory is named, and not another patch."""
+def test_out_of_memory_is_not_blamed_on_the_network() -> None:
+    """The error stays as it is, so that the hint is about memory and not about the patch."""
 
     class Full(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

@@ -44,7 +44,7 @@ def weighted(ndim: int, *weights: list[float], activation: str = "softmax") -> P
     return predictor(network, (4,) * ndim, num_outputs=len(weights), activation=activation)
 
 
-def test_labels_that_read_the_same_input_are_told_apart_by_sign_alone(ndim: int) -> None:
+def test_labels_that_read_the_same_input_differ_by_sign_alone(ndim: int) -> None:
     """w_k x against w_j x: +1 where the weights agree, -1 where they do not."""
     model = weighted(ndim, [9.0], [2.0], [0.5], [-1.0])
     image = volume(SHAPES[ndim])
@@ -118,7 +118,9 @@ def test_a_map_that_ignores_the_target_is_the_same_for_all(ndim: int, explainer:
 
 
 @pytest.mark.parametrize("max_labels", [1, 2, 3, 9])
-def test_the_strongest_rivals_over_the_mask_are_asked_about(ndim: int, max_labels: int) -> None:
+def test_the_labels_compared_are_the_strongest_rivals_over_the_mask(
+    ndim: int, max_labels: int
+) -> None:
     """A bright voxel alone is in the mask; elsewhere the order of logits is another."""
     model = weighted(ndim, [0.0], [1.0], [3.0], [5.0], [4.0])
     data = -10 * torch.ones(1, *SHAPES[ndim])
@@ -141,7 +143,7 @@ def test_the_background_is_a_label_only_if_it_is_named(ndim: int) -> None:
     assert found.curves[0].ticks == ("nothing", "two")
 
 
-def test_one_label_has_no_others(ndim: int, activation: str) -> None:
+def test_a_single_label_has_no_value(ndim: int, activation: str) -> None:
     outputs = 2 if activation == "softmax" else 1
     network = unet(ndim, out_channels=outputs)
     model = predictor(network, (8,) * ndim, num_outputs=outputs, activation=activation)

@@ -41,13 +41,13 @@ def test_entropy_equals_scipys(ndim: int, num_channels: int) -> None:
     assert found["entropy_relative"] == pytest.approx(expected / math.log(map_.numel()), abs=1e-12)
 
 
-def test_one_voxel_holds_all() -> None:
+def test_complexity_of_a_map_of_one_voxel() -> None:
     map_ = written_map(spots((4, 5), {(1, 1): -3.0})[None], NOWHERE)
     assert value_of(Gini(), map_) == pytest.approx(1 - 1 / 20)
     assert judged(Entropy(), map_).values == {"entropy": 0, "entropy_relative": 0}
 
 
-def test_all_voxels_hold_the_same() -> None:
+def test_complexity_of_a_map_of_equal_magnitudes() -> None:
     map_ = written_map(torch.where(torch.rand(1, 4, 5) < 0.5, 0.3, -0.3), NOWHERE)
     assert value_of(Gini(), map_) == pytest.approx(0, abs=1e-12)
     found = judged(Entropy(), map_).values
@@ -62,7 +62,7 @@ def test_the_scale_of_a_map_does_not_matter() -> None:
         assert judged(score, written_map(-64 * map_, NOWHERE)).values == pytest.approx(found)
 
 
-def test_what_noise_gives() -> None:
+def test_the_gini_of_noise() -> None:
     """Half-normal magnitudes: sqrt(2) - 1, which a method must beat to be sparse at all."""
     noise = written_map(torch.randn(1, 300, 300), torch.zeros(300, 300, dtype=torch.bool))
     assert value_of(Gini(), noise) == pytest.approx(math.sqrt(2) - 1, abs=3e-3)

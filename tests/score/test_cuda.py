@@ -18,7 +18,7 @@ WITHOUT_DRAWS = [name for name, kind in SCORES.items() if "seed" not in kind.__d
 
 
 @pytest.mark.parametrize("name", WITHOUT_DRAWS)
-def test_every_score_without_draws(ndim: int, name: str) -> None:
+def test_scores_without_draws_equal_those_of_the_cpu(ndim: int, name: str) -> None:
     case = make_case(ndim, 2)
     values = []
     for one in (case, moved(case, "cuda")):

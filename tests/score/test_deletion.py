@@ -68,7 +68,7 @@ class SaliencyPerHounsfield(Saliency):
     ],
     ids=["deletion", "insertion", "infidelity of boxes", "infidelity of parts"],
 )
-def test_the_text_of_a_unit_decides_nothing(score: Score) -> None:
+def test_the_name_of_the_unit_of_a_map_does_not_matter(score: Score) -> None:
     model, attribution = scene_of_unet(2)
     found = []
     for method in (Saliency(), SaliencyPerHounsfield()):
@@ -128,7 +128,7 @@ def test_road_equals_brute_force(ndim: int) -> None:
 
 @pytest.mark.parametrize("baseline", ["zero", "mean", "blur", "noisy_linear"])
 @pytest.mark.parametrize("features", [BLOCKS, Features("blocks", 4.0, channels="each"), "voxels"])
-def test_every_replacement_and_every_kind_of_part(features: Features | str, baseline: str) -> None:
+def test_every_replacement_and_kind_of_part_works(features: Features | str, baseline: str) -> None:
     model, attribution = scene_of_unet(2, num_channels=2)
     for kind in (Deletion, Insertion):
         judged = kind(features, baseline, 4).judge(attribution, context(model))
@@ -148,7 +148,7 @@ def additive(ndim: int) -> tuple[object, Attribution]:
 
 
 @pytest.mark.slow
-def test_of_a_sum_no_order_deletes_better_than_the_true_one(ndim: int) -> None:
+def test_the_true_order_is_the_best_for_an_additive_target(ndim: int) -> None:
     model, attribution = additive(ndim)
     # Made positive: a target that only falls.
     data = attribution.data.abs()
@@ -186,7 +186,7 @@ def test_effective_complexity_is_the_share_that_is_needed(ndim: int) -> None:
     assert loose["effective_complexity"] < found
 
 
-def test_parts_are_shared_by_scores_and_windows_are_known(ndim: int) -> None:
+def test_scores_share_parts_and_windows_are_predicted(ndim: int) -> None:
     """The curves of a second map with the same order cost no window more."""
     model, attribution = scene_of_unet(ndim)
     network = Counting(model.network)

@@ -97,7 +97,7 @@ def test_without_a_label_or_with_an_empty_one_the_value_says_why() -> None:
         assert reason in judged.reasons["dice_drop_label"]
 
 
-def test_what_is_no_segmentation_is_undefined() -> None:
+def test_targets_that_are_not_segmentations_are_undefined() -> None:
     model = centred(2, "softmax")
     image = volume(SHAPES[2])
     unit = UnitTarget("model.0", 1).freeze(Scene(model, image))

@@ -64,7 +64,7 @@ def test_a_map_that_ignores_the_network_scores_zero(ndim: int) -> None:
     assert judged(predictor(network, (8,) * ndim), EdgeMap()).values == {"efficient_mprt": 0}
 
 
-def test_the_input_times_one_weight_scores_zero(ndim: int) -> None:
+def test_a_linear_network_of_one_weight_scores_zero(ndim: int) -> None:
     """Another weight scales the map, and its histogram with it."""
     found = judged(predictor(linear(ndim), (4,) * ndim), InputXGradient())
     assert found.values["efficient_mprt"] == pytest.approx(0, abs=1e-3)

@@ -26,7 +26,7 @@ FILE = Baseline(file="given.nii.gz").with_values(VALUES)
 
 
 @for_each(ROWS)
-def test_methods_without_files_stay_as_they_are(method: str) -> None:
+def test_methods_without_files_are_unchanged_by_flips(method: str) -> None:
     assert flipped_method(ROWS[method], 0) == ROWS[method]
 
 
@@ -58,7 +58,7 @@ def test_files_of_nested_methods_are_flipped() -> None:
 
 
 @for_each(EXPLAINERS)
-def test_no_method_holds_voxels_of_its_own(method: str) -> None:
+def test_no_method_holds_a_tensor_that_flips_would_miss(method: str) -> None:
     """Whoever gives a method a tensor must say here how it is flipped."""
     hints = get_type_hints(EXPLAINERS[method])
     for field in fields(EXPLAINERS[method]):

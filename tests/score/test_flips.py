@@ -57,7 +57,7 @@ DETERMINISTIC = [name for name in EXPLAINERS if not EXPLAINERS[name].traits.stoc
         for place, method in enumerate(DETERMINISTIC)
     ],
 )
-def test_a_network_without_left_and_right_gives_one(ndim: int, method: str) -> None:
+def test_a_symmetric_network_scores_one(ndim: int, method: str) -> None:
     """Kernels are their own mirrors, windows and boxes lie symmetrically."""
     shape = SYMMETRIC_SHAPE[:ndim]
     image = volume(shape, 2)
@@ -70,9 +70,7 @@ def test_a_network_without_left_and_right_gives_one(ndim: int, method: str) -> N
 
 
 @pytest.mark.parametrize("of", ["logit", "log_probability"])
-def test_pointwise_networks_give_one_wherever_windows_lie(
-    ndim: int, activation: str, of: str
-) -> None:
+def test_pointwise_networks_score_one_for_any_windows(ndim: int, activation: str, of: str) -> None:
     model = predictor(pointwise(ndim), (4,) * ndim, activation=activation)
     image = volume(SHAPES[ndim])
     attribution = InputXGradient().explain(model, image, VoxelTarget("one", of))

@@ -60,7 +60,7 @@ class Same(Explainer):
         return RawMap(torch.full_like(objective.volume.data, float(self.value)))
 
 
-def test_a_flipped_map_of_zeros_or_nan() -> None:
+def test_a_flipped_map_of_zeros_or_nan_has_no_value() -> None:
     model = predictor(pointwise(2), (8, 8))
     image = volume(SHAPES[2])
     attribution = Saliency().explain(model, image, frozen(model, image))

@@ -140,7 +140,9 @@ def test_a_sheared_grid_has_no_distances() -> None:
     assert judged(PointingGame(), map_).values["pointing_game"] == pytest.approx(1 / 125)
 
 
-def test_distances_are_found_once_for_all_maps_of_a_target(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_distances_are_found_once_for_all_maps_of_a_target(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     calls = []
     exact = ndimage.distance_transform_edt
 

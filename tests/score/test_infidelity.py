@@ -29,7 +29,7 @@ def scores_of(attribution: Attribution, model: object, **options: float) -> dict
 
 
 @pytest.mark.slow
-def test_a_contribution_is_judged_by_what_is_taken_out_unless_asked_otherwise() -> None:
+def test_contributions_are_judged_by_removal_by_default() -> None:
     """The shares of a linear network are perfect; under Gaussian noise they looked useless."""
     model, image = predictor(linear(2), (4, 4)), volume((24, 24))
     target = frozen(model, image, everywhere())
@@ -106,7 +106,7 @@ def test_equals_captum_on_the_same_perturbations(ndim: int, num_channels: int, o
         assert found[name] == pytest.approx(float(value), rel=1e-3)
 
 
-def test_relative_is_one_less_the_squared_cosine(ndim: int) -> None:
+def test_relative_infidelity_is_one_minus_the_squared_cosine(ndim: int) -> None:
     model = predictor(Smooth(ndim, in_channels=2), (8,) * ndim)
     image = volume(SHAPES[ndim], 2)
     target = frozen(model, image, everywhere(of="probability"))
@@ -166,7 +166,7 @@ def test_a_map_of_zeros_is_refused() -> None:
         scores_of(replace(attribution, data=0 * attribution.data), model)
 
 
-def test_a_map_that_is_zero_wherever_boxes_lie_has_no_value() -> None:
+def test_a_map_that_is_zero_in_all_boxes_has_no_value() -> None:
     model, image = predictor(linear(2, kernel=3), (8, 8)), volume((12, 10))
     attribution = Saliency().explain(model, image, frozen(model, image))
     reached = torch.zeros(image.data.shape, dtype=torch.bool)
@@ -200,7 +200,7 @@ def test_a_target_that_never_changes_has_no_relative_infidelity() -> None:
     assert found["infidelity"] > 0
 
 
-def test_maps_equal_up_to_a_factor_have_the_same_beta_even_where_it_is_perfect() -> None:
+def test_scaled_maps_have_the_same_beta_up_to_rounding() -> None:
     """Boxes as large as the image foretell alike: what is left is rounding, 0 against 8e-31."""
     model, image = predictor(linear(3, kernel=3)), volume((6, 7, 5))
     attribution = Saliency().explain(model, image, frozen(model, image))

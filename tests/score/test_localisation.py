@@ -45,7 +45,7 @@ NEIGHBOURS = {CENTRE: 4.0, (3, 2, 2): 3.0, (2, 3, 2): 2.0, (2, 2, 3): 1.0}
 
 
 @pytest.mark.parametrize("kind", GRIDS)
-def test_one_voxel_on_an_anisotropic_grid(kind: str) -> None:
+def test_scores_of_one_voxel_on_an_anisotropic_grid(kind: str) -> None:
     map_ = one_voxel(NEIGHBOURS, kind)
     assert value_of(RelevanceMass(), map_) == pytest.approx(0.4)
     assert value_of(RelevanceRank(), map_) == 1
@@ -57,7 +57,7 @@ def test_one_voxel_on_an_anisotropic_grid(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", GRIDS)
-def test_magnitudes_count_what_lies_below_zero(kind: str) -> None:
+def test_magnitudes_count_negative_values(kind: str) -> None:
     map_ = one_voxel(NEIGHBOURS, kind, rest=-0.1)  # 121 voxels
     assert value_of(RelevanceMass(use="magnitude"), map_) == pytest.approx(4 / 22.1)
     assert value_of(RelevanceMass(), map_) == pytest.approx(0.4)
@@ -98,7 +98,7 @@ def test_maxima_that_tie_hit_by_their_share() -> None:
     assert value_of(PointingGame(within_mm=0.7), map_) == pytest.approx(2 / 3)
 
 
-def test_a_tolerance_that_reaches_everywhere_says_nothing() -> None:
+def test_a_tolerance_that_reaches_every_voxel_is_undefined() -> None:
     found = judged(PointingGame(within_mm=100.0), one_voxel(NEIGHBOURS))
     assert math.isnan(found.values["pointing_game"])
     assert found.reasons == {"pointing_game": "every voxel lies within 100 mm"}
@@ -146,7 +146,7 @@ def test_auroc_equals_scikit_learn(ndim: int, use: str, tied: bool) -> None:
     assert found == pytest.approx(expected, abs=1e-12)
 
 
-def test_a_map_that_says_nothing_is_at_chance(ndim: int) -> None:
+def test_a_constant_map_scores_at_chance(ndim: int) -> None:
     """The same value everywhere: no score may prefer the voxels that come first."""
     inside = torch.zeros(SHAPES[ndim], dtype=torch.bool)
     inside[:3] = True
@@ -213,7 +213,7 @@ def places() -> Attribution:
         ("target", 0.2, 0, 0, 13 / 15),
     ],
 )
-def test_against_prediction_truth_or_the_targets_mask(
+def test_scores_against_prediction_truth_or_target_mask(
     against: str, mass: float, rank: float, pointing: float, auroc: float
 ) -> None:
     map_ = places()
@@ -243,7 +243,7 @@ def test_the_mask_of_a_dice_or_of_a_roi_is_the_targets() -> None:
     assert value_of(RelevanceMass(), dice) == pytest.approx(8 / 210)
 
 
-def test_a_unit_has_a_mask_and_no_label(ndim: int) -> None:
+def test_a_unit_target_is_scored_against_its_mask_only(ndim: int) -> None:
     model = predictor(unet(ndim), (8,) * ndim)
     image = volume(SHAPES[ndim])
     inside = torch.zeros(SHAPES[ndim])
@@ -293,7 +293,7 @@ def test_ignored_voxels_are_in_no_score_against_the_label(ndim: int, use: str) -
     assert halo["halo_inside"] == pytest.approx(r[m].sum() / r.sum())
 
 
-def test_a_structure_beside_which_all_is_ignored_has_no_outside() -> None:
+def test_a_structure_surrounded_by_ignored_voxels_has_no_value() -> None:
     truth = torch.zeros(4, 3, dtype=torch.long)
     truth[0] = 1
     map_ = with_ignored(written_map(torch.rand(1, 4, 3), truth > 0, truth=truth), truth == 0)

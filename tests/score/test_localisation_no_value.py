@@ -65,7 +65,7 @@ NO_VALUE = {
 
 @pytest.mark.parametrize("cause", NO_VALUE)
 @pytest.mark.parametrize("name", ALL)
-def test_no_structure_no_value_and_the_reason(name: str, cause: str) -> None:
+def test_without_a_structure_the_value_is_undefined_with_a_reason(name: str, cause: str) -> None:
     map_, against, reason = NO_VALUE[cause]
     score: Score = LOCALISATION[name](against=against)
     found = judged(score, map_)
@@ -77,7 +77,7 @@ def test_no_structure_no_value_and_the_reason(name: str, cause: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_map_below_zero_has_nothing_positive_to_place(name: str) -> None:
+def test_a_negative_map_has_no_value_for_positive_relevance(name: str) -> None:
     map_ = written_map(-RAMP, ONE_VOXEL)
     found = judged(LOCALISATION[name](use="positive"), map_)
     assert all(math.isnan(value) for value in found.values.values())

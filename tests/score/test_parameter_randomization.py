@@ -119,7 +119,7 @@ def test_a_map_that_ignores_the_network_stays_the_same(ndim: int, explainer: Exp
     assert found.values == pytest.approx(dict.fromkeys(FIGURES, 1.0), abs=1e-9)
 
 
-def test_a_map_of_its_input_up_to_sign_is_as_far_from_learned_as_can_be(ndim: int) -> None:
+def test_a_map_equal_to_its_input_up_to_sign_has_the_worst_score(ndim: int) -> None:
     """x times w looks like x, whatever w; turned around, it would lead with -1."""
     model, image = predictor(linear(ndim), (4,) * ndim), volume(SHAPES[ndim])
     attribution = InputXGradient().explain(model, image, frozen(model, image))
@@ -139,7 +139,7 @@ def test_a_map_of_its_input_up_to_sign_is_as_far_from_learned_as_can_be(ndim: in
 @pytest.mark.parametrize(
     ("modes", "other"), [("cascading", "independent"), ("independent", "cascading")]
 )
-def test_only_what_is_asked_for_is_explained(ndim: int, modes: str, other: str) -> None:
+def test_only_the_requested_modes_are_explained(ndim: int, modes: str, other: str) -> None:
     model, image = predictor(unet(ndim), (8,) * ndim), volume(SHAPES[ndim])
     attribution = Saliency().explain(model, image, frozen(model, image))
     both = judged(attribution, model, Saliency())
@@ -280,7 +280,7 @@ def test_windows_that_the_target_does_not_touch_are_not_run() -> None:
     assert sum(windows_run) <= 2 * model.batch_size + 3 * 2 * touched
 
 
-def test_an_error_of_the_target_is_a_failure_of_that_network_alone(ndim: int) -> None:
+def test_a_target_error_fails_only_that_random_network(ndim: int) -> None:
     @dataclass(frozen=True)
     class Refusing(Watched):
         def attribute(self, objective: Objective) -> RawMap:
@@ -302,7 +302,7 @@ def test_bad_parameters_are_refused() -> None:
 
 
 @pytest.mark.slow
-def test_guided_backprop_hardly_notices_what_saliency_does() -> None:
+def test_guided_backprop_changes_less_than_saliency() -> None:
     """On the shipped network for T1 images; over five seeds were seen 0.68 against 0.17.
 
     With all weights random, the ranks of |gradient| still agree to 0.64: over a segmentation they

@@ -41,7 +41,7 @@ class Backwards(nn.Module):
         return self.last(torch.tanh(self.middle(torch.tanh(self.first(self.norm(x))))))
 
 
-def test_the_order_is_that_of_running() -> None:
+def test_layers_are_ordered_as_they_run() -> None:
     weights = weights_of(Backwards())
     assert names(weights) == ["last", "middle", "first"]
     # A norm before all operations belongs to the first of them.
@@ -61,7 +61,7 @@ class Functional(nn.Module):
         return nn.functional.conv2d(torch.tanh(self.first(x)), self.second.weight)
 
 
-def test_a_weight_that_is_used_without_its_module_counts() -> None:
+def test_weights_used_without_their_module_are_found() -> None:
     assert sorted(names(weights_of(Functional()))) == ["first", "second"]
 
 
@@ -84,7 +84,7 @@ def test_a_network_without_weights_is_an_error() -> None:
         weights_of(Bare())
 
 
-def test_a_network_whose_output_hangs_on_no_weight_counts_them_all() -> None:
+def test_a_network_detached_from_its_weights_is_one_layer() -> None:
     class Detached(nn.Conv2d):
         def forward(self, x: Tensor) -> Tensor:
             return super().forward(x).detach()
@@ -102,5 +102,7 @@ def test_3d_and_transposed_convolutions_have_layers(ndim: int) -> None:
     ("length", "count", "expected"),
     [(10, 6, [0, 2, 4, 5, 7, 9]), (4, 6, [0, 1, 2, 3]), (10, 2, [0, 9]), (1, 2, [0])],
 )
-def test_evenly_keeps_both_ends(length: int, count: int, expected: list[int]) -> None:
+def test_evenly_chosen_layers_include_both_ends(
+    length: int, count: int, expected: list[int]
+) -> None:
     assert evenly(range(length), count) == expected

@@ -156,7 +156,7 @@ def test_all_methods_of_a_target_share_their_competitors(ndim: int) -> None:
         assert len(First.seen) == before + 6
 
 
-def test_a_random_map_is_worth_what_random_maps_are() -> None:
+def test_p_of_a_random_map_is_uniform() -> None:
     """Of many random maps, p at most 1/4 comes in about a quarter: it is a p-value."""
     model, attribution = made(2)
     cache = ScoreCache()
@@ -176,7 +176,7 @@ def test_the_default_is_deletion_in_few_steps() -> None:
 
 
 @pytest.mark.slow
-def test_an_exact_map_beats_all_of_them(ndim: int) -> None:
+def test_an_exact_map_beats_all_random_maps(ndim: int) -> None:
     model, image = predictor(linear(ndim, kernel=3), (4,) * ndim), volume(SHAPES[ndim])
     attribution = Saliency().explain(model, image, frozen(model, image))
     found = judged(model, attribution, base=Infidelity(perturbation="gaussian"))
@@ -233,7 +233,7 @@ def test_an_image_without_edges_has_no_edge_map() -> None:
     assert math.isfinite(found.values["random_map_baseline"])
 
 
-def test_random_maps_that_are_all_worth_the_same_have_no_spread() -> None:
+def test_z_is_undefined_if_all_random_maps_score_the_same() -> None:
     """Noise stays the same when the image moves: each random map has a sensitivity of 0."""
     model, attribution = made(2)
     found = judged(model, attribution, base=SensitivityMax(samples=1), samples=3)
@@ -270,7 +270,7 @@ def test_a_map_of_zeros_is_refused() -> None:
         judged(model, replace(attribution, data=0 * attribution.data), base=First())
 
 
-def test_the_headline_of_a_score_is_its_first_figure_that_judges() -> None:
+def test_the_headline_of_a_score_is_its_first_ranked_figure() -> None:
     assert First.headline().name == "first"
     assert SensitivityMax.headline().name == "sensitivity_max"
     assert Infidelity.headline().name == "infidelity_relative"

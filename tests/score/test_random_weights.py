@@ -47,7 +47,7 @@ def test_only_the_layers_that_were_asked_for_are_random(ndim: int, kind: str) ->
     assert changed(weights.predictor_with([]), network) == set()
 
 
-def test_a_layer_is_random_in_the_same_way_beside_any_others(ndim: int) -> None:
+def test_a_layer_gets_the_same_random_weights_alone_or_with_others(ndim: int) -> None:
     weights = weights_of(unet(ndim, "relu_instance"), ndim)
     key = "model.0.conv.weight"
     alone = weights.predictor_with(weights.layers[-1:]).network.state_dict()[key].clone()
@@ -78,7 +78,7 @@ def test_the_network_is_never_touched_if_it_fails(nth: int) -> None:
     assert state_of(network) == before
 
 
-def test_convolutions_are_drawn_as_their_class_does(ndim: int) -> None:
+def test_convolutions_are_reset_as_their_class_initialises_them(ndim: int) -> None:
     """Uniform within 1 / sqrt(fan in), as torch has it; norms are at one and zero."""
     network = trained(unet(ndim, "prelu_batch"))
     weights = weights_of(network, ndim)
@@ -105,7 +105,7 @@ def test_the_seed_decides_and_nothing_else(ndim: int) -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_network_fresh_from_the_same_seed_gets_other_weights(seed: int) -> None:
+def test_a_network_initialised_with_the_same_seed_gets_other_weights(seed: int) -> None:
     torch.manual_seed(seed)
     network = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.Tanh(), nn.Conv2d(3, 2, 1)).eval()
     given, found = network.state_dict(), random_tensors(network, seed)
@@ -133,7 +133,7 @@ class Plain(nn.Module):
 
 
 @pytest.mark.parametrize("asks", [False, True])
-def test_what_cannot_be_reset_is_shuffled(asks: bool) -> None:
+def test_parameters_without_a_reset_are_shuffled(asks: bool) -> None:
     network = Plain(asks=asks)
     weights = weights_of(network)
     assert names(weights) == ["(network)"]
@@ -182,7 +182,7 @@ def test_running_statistics_are_the_mean_over_windows() -> None:
     assert float(norm.running_var) == pytest.approx(expected, rel=1e-5)
 
 
-def test_one_value_a_channel_has_no_statistics() -> None:
+def test_norms_over_one_value_keep_their_reset_statistics() -> None:
     """A norm behind a global mean keeps the statistics that it is reset to."""
 
     class Squeezed(nn.Module):
@@ -247,7 +247,9 @@ def parametrized(function: Callable[[nn.Module], nn.Module]) -> nn.Module:
         nn.utils.parametrizations.spectral_norm,
     ],
 )
-def test_weights_that_are_computed_change_too(function: Callable[[nn.Module], nn.Module]) -> None:
+def test_parametrized_weights_are_randomised_too(
+    function: Callable[[nn.Module], nn.Module],
+) -> None:
     network = parametrized(function)
     x = volume(SHAPES[2]).batch
     network(x)  # leaves tensors behind that hang on a graph
@@ -260,7 +262,7 @@ def test_weights_that_are_computed_change_too(function: Callable[[nn.Module], nn
         assert torch.equal(network[0](x), hidden)
 
 
-def test_a_network_of_monai_that_keeps_its_heads_output_is_copied() -> None:
+def test_a_monai_network_that_stores_outputs_is_copied() -> None:
     from monai.networks.nets import DynUNet
 
     torch.manual_seed(0)

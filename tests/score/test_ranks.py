@@ -18,7 +18,7 @@ def test_ranks_are_scipys(levels: int) -> None:
     torch.testing.assert_close(average_ranks(values), expected, rtol=0, atol=0)
 
 
-def test_zeros_of_either_sign_are_one_value() -> None:
+def test_zeros_of_both_signs_are_tied() -> None:
     ranks = average_ranks(torch.tensor([0.0, -0.0, 1.0, -1.0]))
     assert ranks.tolist() == [2.5, 2.5, 4, 1]
 
@@ -33,7 +33,7 @@ def test_spearman_is_scipys(levels: int) -> None:
     assert spearman(one, -one) == pytest.approx(-1, abs=1e-12)
 
 
-def test_correlations_without_a_value() -> None:
+def test_correlations_with_constants_are_undefined() -> None:
     some, same = torch.randn(3, 4), torch.full((3, 4), 2.0)
     assert math.isnan(spearman(some, same))
     assert math.isnan(cosine(some, 0 * same))

@@ -109,14 +109,14 @@ def replaced(target: object, model: Predictor, data: Tensor) -> object:
     return replace(target, scene=replace(scene, known_logits=model.logits(data[None])))
 
 
-def test_the_map_of_a_linear_network_never_moves(ndim: int) -> None:
+def test_the_gradient_of_a_linear_network_has_no_sensitivity(ndim: int) -> None:
     model = predictor(linear(ndim, kernel=3), (4,) * ndim)
     image = volume(SHAPES[ndim])
     attribution = Saliency().explain(model, image, frozen(model, image))
     assert score_of(attribution, model, Saliency()) < 1e-6
 
 
-def test_the_map_x_w_moves_as_the_image_does(ndim: int) -> None:
+def test_the_sensitivity_of_input_x_gradient_in_closed_form(ndim: int) -> None:
     """phi = w * x with w constant: the ratio is |d| / |x| of the largest draw."""
     model = predictor(linear(ndim), (4,) * ndim)
     image = volume(SHAPES[ndim])
@@ -139,7 +139,7 @@ def test_the_mask_stays_frozen(ndim: int) -> None:
     assert score_of(attribution, model, Saliency(), radius=2.0) < 1e-6
 
 
-def test_a_wider_box_moves_more(ndim: int) -> None:
+def test_a_larger_radius_gives_a_larger_sensitivity(ndim: int) -> None:
     model = predictor(unet(ndim), (8,) * ndim)
     image = volume(SHAPES[ndim])
     attribution = Saliency().explain(model, image, frozen(model, image))
@@ -173,7 +173,7 @@ def test_ten_samples_cost_ten_explanations_for_both_figures(ndim: int) -> None:
     assert average == average_of(attribution, model, Saliency(), samples=10)
 
 
-def test_only_the_same_draws_of_the_same_map_are_shared() -> None:
+def test_explanations_are_shared_only_for_equal_draws_of_one_map() -> None:
     network, model, attribution = counted(2)
     cache = ScoreCache()
 
@@ -192,7 +192,7 @@ def test_only_the_same_draws_of_the_same_map_are_shared() -> None:
 
 
 @pytest.mark.slow
-def test_a_map_is_not_kept_by_having_been_scored() -> None:
+def test_scoring_keeps_no_reference_to_the_map() -> None:
     _, model, attribution = counted(2)
     cache = ScoreCache()
     SensitivityAvg(samples=1).score(attribution, ScoreContext(model, Saliency(), cache))
@@ -203,7 +203,7 @@ def test_a_map_is_not_kept_by_having_been_scored() -> None:
 
 
 @for_each(ROWS)
-def test_every_method_can_be_told_from_others(method: str) -> None:
+def test_every_method_is_hashable_by_value(method: str) -> None:
     """What was worked out for one is found again by the method itself."""
     assert hash(ROWS[method]) == hash(replace(ROWS[method]))
 

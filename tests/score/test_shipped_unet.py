@@ -99,7 +99,7 @@ def test_the_map_of_the_wrong_label_is_worse(ward: Ward, score: Score) -> None:
     assert sign * (right[first.name] - wrong[first.name]) > 0.005
 
 
-def test_the_slopes_of_the_wrong_label_foresee_noise_worse(ward: Ward) -> None:
+def test_gradients_of_the_wrong_label_predict_changes_by_noise_worse(ward: Ward) -> None:
     score = Infidelity(perturbation="gaussian", noise=0.02, samples=12)
     right = ward.figures(Saliency(), "spleen", score)
     wrong = ward.figures(Saliency(), "liver", score)

@@ -52,7 +52,7 @@ def test_spearman_is_scipys_with_many_ties(ndim: int) -> None:
 
 
 @pytest.mark.parametrize("measure", [rank_similarity, ssim, hog, cosine_similarity])
-def test_a_map_is_like_itself_at_any_scale(ndim: int, measure: object) -> None:
+def test_a_map_has_similarity_one_with_itself_at_any_scale(ndim: int, measure: object) -> None:
     map_ = smooth(2, *SHAPES[ndim])
     assert measure(map_, map_, EVEN[:ndim]) == pytest.approx(1, abs=1e-9)
     assert measure(map_, 1e-6 * map_, EVEN[:ndim]) == pytest.approx(1, abs=1e-6)
@@ -66,7 +66,7 @@ def test_the_sign_counts_for_ranks_alone(ndim: int) -> None:
     assert hog(map_, -map_, spacing) == pytest.approx(1, abs=1e-12)
 
 
-def test_foreign_maps_are_less_alike(ndim: int) -> None:
+def test_unrelated_maps_are_less_similar(ndim: int) -> None:
     one, other = smooth(1, *SHAPES[ndim]), smooth(1, *SHAPES[ndim], seed=1)
     mixed = one + 0.2 * other
     for measure in (rank_similarity, ssim, hog, cosine_similarity):
@@ -75,7 +75,7 @@ def test_foreign_maps_are_less_alike(ndim: int) -> None:
 
 
 @pytest.mark.parametrize("measure", [rank_similarity, hog, cosine_similarity])
-def test_what_neither_map_reaches_does_not_count(ndim: int, measure: object) -> None:
+def test_voxels_that_neither_map_reaches_do_not_count(ndim: int, measure: object) -> None:
     one, other = smooth(2, *SHAPES[ndim]), smooth(2, *SHAPES[ndim], seed=1)
     wide = [torch.nn.functional.pad(map_, (7, 3) * ndim) for map_ in (one, other)]
     near = measure(one, other, EVEN[:ndim])
@@ -175,7 +175,7 @@ def test_a_black_slice_is_left_out() -> None:
     assert hog(one, other, EVEN) == pytest.approx(expected, abs=1e-12)
 
 
-def test_what_is_the_same_everywhere_has_no_correlation(ndim: int) -> None:
+def test_a_constant_map_has_no_correlation(ndim: int) -> None:
     flat, map_ = torch.ones(1, *SHAPES[ndim]), smooth(1, *SHAPES[ndim])
     assert math.isnan(rank_similarity(flat, map_, EVEN[:ndim]))
     assert math.isnan(hog(flat, map_, EVEN[:ndim]))
@@ -187,7 +187,7 @@ def test_hog_of_a_strip_is_undefined() -> None:
     assert math.isnan(hog(smooth(1, 2, 30), smooth(1, 2, 30, seed=1), (1.0, 1.0)))
 
 
-def test_where_nearly_all_is_black_the_brightest_voxel_is_white() -> None:
+def test_a_single_bright_voxel_sets_the_scale_of_the_picture() -> None:
     one, other = torch.zeros(2, 1, 30, 30)
     one[0, 3, 4], other[0] = 5.0, smooth(1, 30, 30)[0]
     assert math.isfinite(ssim(one, other, (1.0, 1.0)))

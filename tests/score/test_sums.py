@@ -30,7 +30,7 @@ from tests.score.brute_force import BLOCKS, context, scene_of_unet, value_of
 
 @pairwise(ndim=[2, 3], num_channels=[1, 2], baseline=["zero", "mean", "noisy_linear"])
 @pytest.mark.slow
-def test_the_slopes_of_a_linear_network_foresee_every_removal(
+def test_gradients_of_a_linear_network_predict_every_removal(
     ndim: int, num_channels: int, baseline: str
 ) -> None:
     model = predictor(linear(ndim, num_channels, kernel=3), (4,) * ndim)
@@ -68,7 +68,7 @@ def test_sensitivity_n_equals_a_slow_rewrite(ndim: int) -> None:
     assert judged.values["sensitivity_n"] == pytest.approx(np.mean(expected), abs=1e-3)
 
 
-def test_sizes_go_from_one_part_to_most_of_them() -> None:
+def test_subset_sizes_range_from_one_part_to_most_of_them() -> None:
     assert subset_sizes(100, 8) == (1, 2, 3, 7, 12, 23, 43, 80)
     assert subset_sizes(3, 8) == (1, 2)
     assert subset_sizes(1, 4) == (1,)
@@ -92,7 +92,7 @@ def test_a_target_that_never_changes_is_undefined() -> None:
 
 @pairwise(ndim=[2, 3], num_channels=[1, 2], perturbation=["square", "supervoxels"])
 @pytest.mark.slow
-def test_removals_of_a_linear_network_are_foreseen(
+def test_removals_of_a_linear_network_are_predicted(
     ndim: int, num_channels: int, perturbation: str
 ) -> None:
     model = predictor(linear(ndim, num_channels, kernel=3), (4,) * ndim)
@@ -111,7 +111,7 @@ def test_removals_of_a_linear_network_are_foreseen(
     assert (found < 1e-9) == (perturbation == "supervoxels")
 
 
-def test_boxes_are_replaced_as_by_hand(ndim: int) -> None:
+def test_infidelity_of_box_removals_equals_a_computation_by_hand(ndim: int) -> None:
     model, attribution = scene_of_unet(ndim, num_channels=2)
     x, target = attribution.volume.data, attribution.target
     boxes = random_boxes(attribution.volume.grid, 3.0, 5, seed=2)
@@ -162,7 +162,7 @@ def test_completeness_of_sums_and_of_claims(ndim: int) -> None:
     assert score.score(other, own)["completeness"] == pytest.approx(2, abs=2 * found + 1e-3)
 
 
-def test_completeness_of_what_does_not_add_up_says_why() -> None:
+def test_completeness_of_maps_that_do_not_add_up_has_a_reason() -> None:
     model, slopes = scene_of_unet(2)
     judged = Completeness().judge(slopes, context(model))
     assert "does not add up" in judged.reasons["completeness"]
@@ -181,7 +181,7 @@ def test_completeness_of_what_does_not_add_up_says_why() -> None:
     assert "the same on the image and on the baseline" in judged.reasons["completeness"]
 
 
-def test_what_a_method_claims_of_several_baselines_is_taken_from_it() -> None:
+def test_completeness_over_several_baselines_is_taken_from_the_method() -> None:
     model, slopes = scene_of_unet(2)
     method = DeepLiftShap(baselines=("zero", "blur"))
     shares = method.explain(model, slopes.volume, slopes.target)
@@ -191,7 +191,7 @@ def test_what_a_method_claims_of_several_baselines_is_taken_from_it() -> None:
     assert found == abs(claimed)
 
 
-def test_sets_that_change_nothing_have_no_correlation() -> None:
+def test_removals_that_change_nothing_have_no_correlation() -> None:
     model, shape = predictor(linear(2, kernel=3), (4, 4)), (9, 8)
     flat = volume(shape).with_data(torch.ones(1, *shape))
     attribution = Saliency().explain(model, flat, frozen(model, flat))

@@ -49,7 +49,7 @@ def test_hsic_is_the_mean_over_quadruples() -> None:
             assert found[row, column] == pytest.approx(hsic_of_quadruples(first, second), rel=1e-9)
 
 
-def test_turns_and_factors_leave_it_as_it_is() -> None:
+def test_cka_is_invariant_to_rotation_and_scale() -> None:
     x, y = noise(50, 6), noise(50, 4, seed=1)
     y[:, :2] += x[:, :2]
     turned = -3.5 * x @ torch.linalg.qr(noise(6, 6, seed=2)).Q + 11
@@ -60,7 +60,7 @@ def test_turns_and_factors_leave_it_as_it_is() -> None:
     assert found[0, 3] < 0.9, "an invertible map is another layer to CKA"
 
 
-def test_independent_layers_of_many_units_are_alike_to_the_biased_one_only() -> None:
+def test_only_biased_cka_is_high_for_independent_layers_of_many_units() -> None:
     """20 volumes of 1000 units: there is no telling them from any others by the biased one."""
     data = torch.cat([noise(20, 1000), noise(20, 1000, seed=1)], dim=1)
     moments = Moments.of(data, UnitLayout((1000, 1000)))
@@ -68,7 +68,7 @@ def test_independent_layers_of_many_units_are_alike_to_the_biased_one_only() -> 
     assert abs(float(linear_cka(moments)[0, 1])) < 0.05
 
 
-def test_no_bias_over_many_draws() -> None:
+def test_unbiased_cka_averages_to_zero_over_draws() -> None:
     draws = [cka_of(noise(12, 30, 2 * k), noise(12, 30, 2 * k + 1))[0, 1] for k in range(60)]
     mean, error = np.mean(draws), np.std(draws) / np.sqrt(len(draws))
     assert abs(mean) < 3 * error and error < 0.02
@@ -84,7 +84,7 @@ def test_too_few_positions_have_no_value() -> None:
     assert cka_of(noise(3, 2), noise(3, 2, 1)).isnan().all()
 
 
-def test_positions_paired_anew() -> None:
+def test_hsic_of_positions_paired_anew() -> None:
     x, layout = noise(15, 7) + 3, UnitLayout((4, 3))
     left, right = torch.arange(12), torch.randperm(15, generator=torch.Generator().manual_seed(3))
     right = right[:12]

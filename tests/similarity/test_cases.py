@@ -30,7 +30,7 @@ def test_a_layer_of_one_unit_has_a_flat_plane() -> None:
     assert found[:, 1].abs().max() == 0 and plane.shares.tolist() == pytest.approx([1])
 
 
-def test_units_are_what_cases_have_in_common() -> None:
+def test_cases_are_compared_by_their_common_units() -> None:
     """CKA with units for positions: of the transposed tables, however many positions each has."""
     first, second = noise(40, 11), noise(25, 11, seed=1)
     first, second = first @ noise(11, 11, seed=2), second @ noise(11, 11, seed=2)

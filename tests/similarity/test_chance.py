@@ -23,7 +23,7 @@ from esegeta.similarity import (
 from tests.similarity.test_alignment import noise
 
 
-def test_positions_meet_their_own_label_in_another_case() -> None:
+def test_positions_are_paired_with_their_label_in_another_case() -> None:
     case = torch.tensor([0] * 6 + [1] * 5 + [2] * 4)
     label = torch.tensor([0, 0, 0, 1, 1, 1, 0, 0, 1, 1, 1, 0, 0, 0, 0])
     left, right = paired_rows(case, label, torch.tensor([0, 1, 2]))
@@ -61,7 +61,7 @@ def p_of(seed: int, related: float) -> float:
 
 
 @pytest.mark.slow
-def test_cases_are_what_is_drawn_and_not_positions() -> None:
+def test_permuting_cases_keeps_the_significance_level() -> None:
     """Positions of a case are alike; taken for so many witnesses, they would find p < 0.05."""
     null = [p_of(seed, 0.0) for seed in range(40)]
     assert np.mean([p <= 0.05 for p in null]) <= 0.12
@@ -69,7 +69,7 @@ def test_cases_are_what_is_drawn_and_not_positions() -> None:
     assert np.mean([p_of(seed, 3.0) for seed in range(8)]) < 0.1
 
 
-def test_drawn_cases_are_copies() -> None:
+def test_sums_of_drawn_cases_equal_copies_of_positions() -> None:
     layout = UnitLayout((3, 2))
     parts = [noise(n, 5, n) + n for n in (9, 14, 7)]
     copies = torch.tensor([[1, 1, 1], [2, 0, 1], [0, 3, 0]]).double()
@@ -85,7 +85,7 @@ def test_drawn_cases_are_copies() -> None:
             torch.testing.assert_close(linear_cka(one), expected)
 
 
-def test_as_many_cases_are_drawn() -> None:
+def test_every_bootstrap_draw_has_as_many_cases() -> None:
     copies = copies_of_cases(7, 50, seed=1)
     assert (copies.sum(dim=1) == 7).all() and len(copies.unique(dim=0)) > 40
     values = torch.arange(101.0).reshape(-1, 1, 1)

@@ -63,7 +63,7 @@ def test_correlations_are_those_of_sklearn() -> None:
     assert float(cca(moments_of(x, y))[0, 1]) == pytest.approx(np.mean(expected), abs=1e-6)
 
 
-def test_invertible_maps_leave_cca_as_it_is() -> None:
+def test_cca_is_invariant_to_invertible_linear_maps() -> None:
     x, y = related()
     mixed = x @ noise(5, 5, seed=4) * torch.tensor([1, 1e3, 1, 1, 1e-2]) + 7
     found = cca(moments_of(x, y, mixed))
@@ -71,14 +71,14 @@ def test_invertible_maps_leave_cca_as_it_is() -> None:
     assert found[1, 2] == pytest.approx(float(found[1, 0]), abs=1e-9)
 
 
-def test_units_that_repeat_others_are_no_directions() -> None:
+def test_duplicate_units_add_no_direction() -> None:
     x, y = related()
     repeated = torch.cat([x, x[:, :2], 0 * x[:, :1]], dim=1)
     found = cca(moments_of(x, y, repeated))
     assert found[1, 2] == pytest.approx(float(found[0, 1]), abs=1e-9)
 
 
-def test_svcca_is_cca_of_the_directions_that_hold_the_variance() -> None:
+def test_svcca_is_cca_of_the_directions_with_most_variance() -> None:
     x, y = noise(300, 6), noise(300, 5, seed=1)
     y[:, :2] = x[:, :2]
     x[:, 2:], y[:, 2:] = 1e-3 * x[:, 2:], 1e-3 * y[:, 2:]
@@ -122,7 +122,7 @@ def test_pwcca_is_that_of_the_paper_and_not_of_its_published_code() -> None:
     assert abs(float(found[0, 1]) - weighted(x, y, whitened=False)) > 0.02
 
 
-def test_no_value_of_layers_that_must_agree() -> None:
+def test_cca_is_undefined_if_directions_span_all_positions() -> None:
     """Of 9 positions the 5 + 4 directions span everything, whatever they are."""
     x, y = noise(9, 5), noise(9, 4, seed=1)
     for measure in (cca, pwcca):

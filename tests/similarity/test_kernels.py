@@ -32,21 +32,21 @@ def test_cka_of_gram_matrices_is_that_over_quadruples() -> None:
     assert gram_cka(grams)[0, 1] == pytest.approx(expected, rel=1e-9)
 
 
-def test_turns_and_factors_leave_it_as_it_is() -> None:
+def test_kernel_cka_is_invariant_to_rotation_and_scale() -> None:
     x = noise(25, 3)
     turned = 4 * x @ torch.linalg.qr(noise(3, 3, seed=2)).Q
     found = gram_cka(rbf_grams(torch.cat([x, turned], dim=1), UnitLayout((3, 3))))
     assert found[0, 1] == pytest.approx(1, abs=1e-10)
 
 
-def test_positions_that_are_mostly_the_same_have_no_width() -> None:
+def test_the_kernel_width_of_mostly_equal_positions_is_undefined() -> None:
     data = torch.zeros((20, 5), dtype=torch.float64)
     data[:4] = noise(4, 5)
     assert gram_cka(rbf_grams(data, LAYOUT)).isnan().all()
 
 
 @pytest.mark.parametrize("kernel", [linear_grams, rbf_grams], ids=lambda one: one.__name__)
-def test_drawn_cases_are_copies_of_their_positions(kernel: object) -> None:
+def test_sums_of_drawn_cases_equal_copies_of_their_positions(kernel: object) -> None:
     data, case = noise(30, 5), torch.arange(30) // 10
     grams = kernel(data, LAYOUT)  # type: ignore[operator]
     sums = CaseGrams.of(grams, case, 3)

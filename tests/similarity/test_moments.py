@@ -56,7 +56,7 @@ def test_sums_are_those_of_their_definition() -> None:
         torch.testing.assert_close(found.tensors()[name].double(), value)
 
 
-def test_copies_of_positions() -> None:
+def test_multiplied_moments_equal_copies_of_positions() -> None:
     data = activations(12)
     twice = Moments.of(torch.cat([data, data]), LAYOUT)
     for name, total in Moments.of(data, LAYOUT).times(2).tensors().items():
@@ -77,7 +77,7 @@ def test_streamed_cka_is_that_of_gram_matrices() -> None:
         assert (biased - hsic / torch.outer(scale, scale)).abs().max() < 1e-10
 
 
-def test_no_position_adds_nothing() -> None:
+def test_moments_of_no_position_add_nothing() -> None:
     some, nothing = Moments.of(activations(9), LAYOUT), Moments.nothing(LAYOUT)
     for found in (some.plus(nothing), nothing.plus(some), merged([nothing, some, nothing])):
         for name, total in found.tensors().items():
@@ -85,6 +85,6 @@ def test_no_position_adds_nothing() -> None:
     assert float(merged([nothing, nothing]).count) == 0
 
 
-def test_of_no_set_there_is_no_sum() -> None:
+def test_merging_no_moments_is_refused() -> None:
     with pytest.raises(ValueError, match="nothing to merge"):
         merged([])

@@ -40,7 +40,7 @@ def unbiased_hsic(k: np.ndarray, m: np.ndarray) -> float:
     return float(((k * m).sum() + ends - 2 / (n - 2) * (k @ m).sum()) / (n * (n - 3)))
 
 
-def test_cka_is_in_the_scale_of_either_side() -> None:
+def test_paired_cka_is_normalised_by_both_sides() -> None:
     left, right = sides()
     x, y = left[:, :5].numpy(), right[:, 5:].numpy()
     k, m = x @ x.T, y @ y.T
@@ -58,7 +58,7 @@ def test_canonical_correlations_are_those_between_the_sides() -> None:
 
 
 @pytest.mark.parametrize("name", ["cca", "svcca", "pwcca"])
-def test_positions_paired_with_themselves_have_the_value(name: str) -> None:
+def test_positions_paired_with_themselves_give_the_unpaired_value(name: str) -> None:
     left, right = sides()
     both = torch.cat([left, right])
     moments = Moments.of(both, LAYOUT)
@@ -68,7 +68,7 @@ def test_positions_paired_with_themselves_have_the_value(name: str) -> None:
     torch.testing.assert_close(own.cka, linear_cka(moments))
 
 
-def test_one_measure_leaves_the_others_as_they_are() -> None:
+def test_measures_do_not_influence_each_other() -> None:
     """What `cca` and `pwcca` share is made once; `svcca` keeps fewer directions of its own."""
     left, right = sides()
     left[:, 2:5] *= 1e-3
@@ -79,7 +79,7 @@ def test_one_measure_leaves_the_others_as_they_are() -> None:
     assert not torch.allclose(found["cca"], found["svcca"])
 
 
-def test_gram_matrices_are_in_the_scale_of_either_side() -> None:
+def test_paired_kernel_cka_is_normalised_by_both_sides() -> None:
     left, right = sides()
     both, rows = torch.cat([left, right]), torch.arange(60)
     grams = hollow(linear_grams(both, LAYOUT))

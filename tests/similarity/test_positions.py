@@ -10,14 +10,14 @@ from esegeta.similarity import OUTSIDE, draw_positions, evenly, quotas, thin_out
 from tests.builders import SHAPES, predictor, unet, volume
 
 
-def test_quotas_are_equal_as_far_as_groups_go() -> None:
+def test_quotas_are_equal_up_to_the_size_of_groups() -> None:
     assert quotas([100, 5, 40], 60) == [28, 5, 27]
     assert quotas([3, 2], 99) == [3, 2]
     assert quotas([5, 5, 5], 4) == [2, 1, 1]
     assert quotas([], 7) == []
 
 
-def test_each_label_gives_as_many_positions() -> None:
+def test_each_label_gets_equally_many_positions() -> None:
     strata = torch.tensor([0] * 500 + [1] * 20 + [OUTSIDE] * 300 + [2] * 90)
     generator = torch.Generator().manual_seed(0)
     found = draw_positions(strata, 120, generator)

@@ -40,7 +40,7 @@ def values(target: Target, logits: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", [*LINEAR, *CURVED])
-def test_values_combine(name: str) -> None:
+def test_values_of_combined_targets(name: str) -> None:
     target, rule = {**LINEAR, **CURVED}[name]
     logits = noise_logits(2, batch=3, seed=6)
     expected = rule(values(A, logits), values(B, logits), values(P, logits))
@@ -60,7 +60,7 @@ def test_a_sum_of_linear_targets_is_linear(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CURVED)
-def test_others_are_not_and_their_cotangent_is_autograd(name: str) -> None:
+def test_other_combinations_are_not_linear_and_have_autograds_cotangent(name: str) -> None:
     frozen = CURVED[name][0].freeze(noise_scene(2))
     assert frozen.coefficients is None
     logits = noise_logits(2, batch=2, seed=6).requires_grad_(True)
@@ -80,7 +80,7 @@ def union(*parts: FrozenTarget) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", [*LINEAR, *CURVED])
-def test_mask_and_support_hold_all_parts_and_nothing_else_matters(name: str) -> None:
+def test_mask_and_support_are_the_union_of_all_parts(name: str) -> None:
     at = noise_scene(2)
     frozen = {**LINEAR, **CURVED}[name][0].freeze(at)
     parts = [target.freeze(at) for target in (A, B, P)]
@@ -91,7 +91,7 @@ def test_mask_and_support_hold_all_parts_and_nothing_else_matters(name: str) -> 
     assert torch.equal(frozen.value(changed), frozen.value(at.logits))
 
 
-def test_support_of_everything_stays_everything() -> None:
+def test_combinations_with_a_whole_map_target_have_full_support() -> None:
     at = noise_scene(2)
     assert (A + VolumeTarget("one")).freeze(at).support is None
     assert (A * DiceTarget("one")).freeze(at).support is None

@@ -74,7 +74,7 @@ def test_the_flipped_target_of_flipped_logits_is_the_target(
 
 
 @pytest.mark.parametrize("dense", [False, True])
-def test_coefficients_are_flipped_along(ndim: int, dense: bool) -> None:
+def test_coefficients_are_flipped_too(ndim: int, dense: bool) -> None:
     target = frozen(ndim, "sum")
     if dense:
         target = with_coefficients(target, torch.randn(3, *SHAPES[ndim]))
@@ -89,7 +89,7 @@ def test_coefficients_are_flipped_along(ndim: int, dense: bool) -> None:
         torch.testing.assert_close(flipped.value(logits)[0], value, rtol=1e-5, atol=1e-5)
 
 
-def test_windows_that_were_known_to_be_touched_are_found_anew() -> None:
+def test_touched_windows_are_found_again_after_a_flip() -> None:
     corner = torch.zeros(3, 13, 11)
     corner[1, 0, 0] = 1
     target = with_coefficients(frozen(2, "logit"), corner)
@@ -98,7 +98,7 @@ def test_windows_that_were_known_to_be_touched_are_found_anew() -> None:
     assert target.flipped(0).touched(windows) != [0]
 
 
-def test_the_scene_is_that_of_the_flipped_patient(ndim: int) -> None:
+def test_the_scene_of_a_flipped_target_is_flipped(ndim: int) -> None:
     scene = noise_scene(ndim)
     target = TARGETS["logit"].freeze(scene)
     for axis in range(ndim):
@@ -114,7 +114,7 @@ def test_the_scene_is_that_of_the_flipped_patient(ndim: int) -> None:
         assert flipped.volume.grid.to_mm(end) == pytest.approx(scene.volume.grid.to_mm([0] * ndim))
 
 
-def test_the_prediction_of_the_flipped_scene_is_made_of_the_flipped_image(ndim: int) -> None:
+def test_the_flipped_scene_predicts_the_flipped_image(ndim: int) -> None:
     model = predictor(unet(ndim), (8,) * ndim)
     scene = Scene(model, volume(SHAPES[ndim]))
     assert scene.logits is not None
@@ -122,7 +122,7 @@ def test_the_prediction_of_the_flipped_scene_is_made_of_the_flipped_image(ndim: 
     torch.testing.assert_close(scene.flipped(0).logits, expected)
 
 
-def test_a_scene_of_units_stays_one(ndim: int) -> None:
+def test_a_flipped_unit_scene_is_a_unit_scene(ndim: int) -> None:
     model = predictor(unet(ndim), (8,) * ndim)
     scene = Scene(model, volume(SHAPES[ndim]), torch.ones(SHAPES[ndim], dtype=torch.int64))
     target = UnitTarget("model.0.conv", 1).freeze(scene)

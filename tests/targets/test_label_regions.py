@@ -54,7 +54,7 @@ def by_hand(at: Scene, label: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("label", REGIONS)
-def test_error_regions_are_of_the_union_and_know_nothing_of_ignored_voxels(
+def test_error_regions_use_the_union_and_leave_out_ignored_voxels(
     ndim: int, activation: str, label: str
 ) -> None:
     at = region_scene(ndim, activation)
@@ -143,7 +143,7 @@ def specks(ndim: int) -> Scene:
     return replace(at, predictor=replace(at.predictor, labels=labels))
 
 
-def test_frozen_masks_are_those_after_postprocessing_and_live_ones_are_not(ndim: int) -> None:
+def test_frozen_masks_are_postprocessed_and_live_ones_are_not(ndim: int) -> None:
     at = specks(ndim)
     raw = at.labels.predicted(at.logits, "whole")[0]
     kept = raw & (at.logits[0, 0] < 2)
@@ -159,7 +159,7 @@ def test_frozen_masks_are_those_after_postprocessing_and_live_ones_are_not(ndim:
     assert torch.equal(frozen.scene.logits, at.logits)
 
 
-def test_what_postprocessing_leaves_as_it_is_was_not_removed_by_it() -> None:
+def test_an_empty_prediction_is_not_blamed_on_postprocessing() -> None:
     at = specks(2)
     at = replace(at, known_logits=torch.full_like(at.logits, -1.0))
     with pytest.raises(EmptyTargetError, match="; the network predicts none there, or the region"):
@@ -183,7 +183,7 @@ def test_a_label_is_found_by_its_integer_where_it_has_but_one() -> None:
         (FalsePositive(), "the network predicts none beyond the ground truth"),
     ],
 )
-def test_an_empty_region_says_whose_it_is(region: Region, reason: str) -> None:
+def test_the_error_of_an_empty_region_gives_the_reason(region: Region, reason: str) -> None:
     at = region_scene(2)
     at = replace(at, known_logits=torch.full_like(at.logits, -1.0))
     truth = torch.zeros_like(at.truth)

@@ -135,7 +135,7 @@ def test_an_image_tells_which_of_its_voxels_are_padding() -> None:
 
 @pytest.mark.parametrize("steps", STEPS)
 @pytest.mark.parametrize("region", REGIONS, ids=lambda region: region.describe())
-def test_masks_are_those_of_the_image(region: Region, steps: str) -> None:
+def test_masks_are_empty_in_padding(region: Region, steps: str) -> None:
     masks = []
     for scene in both(**STEPS[steps]):
         needed = scene.logits if region.follows_prediction else None
@@ -150,12 +150,12 @@ def test_masks_are_those_of_the_image(region: Region, steps: str) -> None:
     [region for region in REGIONS if region.follows_prediction],
     ids=lambda region: region.describe(),
 )
-def test_live_masks_are_those_of_the_image(region: Region) -> None:
+def test_live_masks_are_empty_in_padding(region: Region) -> None:
     one, other = (region.mask(s, s.logits.clone(), "one") for s in both())
     assert torch.equal(other, padded(one))
 
 
-def test_what_is_given_beside_the_image_is_no_voxel() -> None:
+def test_given_masks_and_points_outside_of_the_image_are_ignored() -> None:
     _, other = both()
     everywhere = Roi(torch.ones(PADDED))
     assert int(everywhere.mask(other, None, "one").sum()) == 9 * 8
@@ -177,13 +177,13 @@ def test_what_is_given_beside_the_image_is_no_voxel() -> None:
     ],
     ids=lambda target: target.describe(),
 )
-def test_targets_have_the_image_s_value(target: Any) -> None:
+def test_targets_have_the_same_value_with_padding(target: Any) -> None:
     values = [float(target.freeze(scene).value(scene.logits)) for scene in both()]
     assert values[0] == pytest.approx(values[1], rel=1e-6)
 
 
 @pytest.mark.parametrize("steps", STEPS)
-def test_the_written_prediction_is_the_image_s(steps: str) -> None:
+def test_the_written_prediction_does_not_depend_on_padding(steps: str) -> None:
     one, other = both(**STEPS[steps])
     for rule in ("logits", "labels"):
         found = [scene.on_source(rule) for scene in (one, other)]  # type: ignore[arg-type]
@@ -192,14 +192,14 @@ def test_the_written_prediction_is_the_image_s(steps: str) -> None:
     assert torch.equal(other.segmentation.label_map, padded(one.segmentation.label_map))
 
 
-def test_components_are_those_of_the_image() -> None:
+def test_components_do_not_depend_on_padding() -> None:
     found = [split_components(VoxelTarget("one"), scene) for scene in both()]
     facts = [[part.facts["volume_ml"] for part in parts] for parts in found]
     assert facts[0] == facts[1]
     assert len(facts[0]) == 3
 
 
-def test_rows_of_regions_are_the_image_s() -> None:
+def test_sums_over_regions_do_not_depend_on_padding() -> None:
     integers = truth_of_image()
     mask = integers == 1
     rows = []
@@ -224,7 +224,7 @@ def test_rows_of_regions_are_the_image_s() -> None:
 
 
 @pytest.mark.parametrize("against", ["prediction", "label", "target"])
-def test_relevance_in_padding_is_of_no_score(against: Any) -> None:
+def test_scores_ignore_relevance_in_padding(against: Any) -> None:
     values = []
     for scene in both():
         target = VoxelTarget("one", "probability").freeze(scene)
@@ -263,7 +263,7 @@ def test_padding_is_neither_removed_nor_counted(score: Any) -> None:
     assert values[0] == pytest.approx(values[1], rel=1e-6)
 
 
-def test_dice_of_labels_is_the_image_s() -> None:
+def test_the_dice_of_labels_does_not_depend_on_padding() -> None:
     one, other = both()
     expected = label_dice(one.labels, one.logits, truth_of_image())
     inside = other.volume.inside
@@ -284,7 +284,7 @@ def interpolated(**postprocessing: Any) -> tuple[SourceGrid, SourceGrid]:
     )
 
 
-def test_labels_that_are_brought_back_are_postprocessed_there() -> None:
+def test_labels_are_postprocessed_on_the_grid_of_the_file() -> None:
     least = 0.004  # ml: 4 voxels of the file, 4.08 of the network's grid
     plain, found = interpolated(min_volume_ml={"one": least}, keep_largest=("two",))
     before, after = dict(plain.masks()), dict(found.masks())

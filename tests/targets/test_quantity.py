@@ -28,7 +28,9 @@ def rewritten(name: str, y: np.ndarray, p: np.ndarray, channel: int, activation:
 
 
 @pytest.mark.parametrize("name", QUANTITIES)
-def test_every_quantity_voxel_by_voxel(name: str, ndim: int, activation: str) -> None:
+def test_every_quantity_equals_a_voxelwise_computation(
+    name: str, ndim: int, activation: str
+) -> None:
     logits = noise_logits(ndim, batch=2)
     p, y = probabilities(logits, activation), logits.double().numpy()
     meaning = labels(NUM_OUTPUTS, activation)
@@ -68,7 +70,7 @@ def test_margin_is_above_zero_exactly_where_predicted(ndim: int, activation: str
     assert torch.equal(margin > 0, meaning.predicted(logits, 1))
 
 
-def test_entropy_of_certainty_and_of_doubt() -> None:
+def test_entropy_of_certain_and_uniform_predictions() -> None:
     y = torch.tensor([[50.0, 0.0], [0.0, 0.0], [0.0, 0.0]]).reshape(1, 3, 1, 2)
     entropy = QUANTITIES["entropy"].field(y, labels(3), 1)
     np.testing.assert_allclose(entropy.flatten(), [0.0, math.log(3)], atol=1e-6)

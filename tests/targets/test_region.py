@@ -34,7 +34,7 @@ def slow_predicted(at: Scene, label: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("label", [1, 2])
-def test_predicted_label_and_both_errors(ndim: int, activation: str, label: int) -> None:
+def test_regions_of_prediction_label_and_errors(ndim: int, activation: str, label: int) -> None:
     at = noise_scene(ndim, activation)
     predicted = slow_predicted(at, label)
     truth = at.require_truth("test").numpy() == label
@@ -54,7 +54,7 @@ def test_the_label_is_found_by_name_or_integer(ndim: int) -> None:
     np.testing.assert_array_equal(mask_of(Predicted(), at, "two"), mask_of(Predicted(), at, 2))
 
 
-def test_all_and_a_given_mask(ndim: int) -> None:
+def test_regions_of_all_voxels_and_of_a_given_mask(ndim: int) -> None:
     at = noise_scene(ndim)
     assert mask_of(Everywhere(), at).all()
     given = torch.randint(-1, 2, SHAPES[ndim])
@@ -64,7 +64,7 @@ def test_all_and_a_given_mask(ndim: int) -> None:
 
 
 @pytest.mark.parametrize("region", [Labelled(), FalsePositive(), FalseNegative()])
-def test_without_ground_truth(region: Region) -> None:
+def test_regions_that_need_ground_truth_are_refused_without_it(region: Region) -> None:
     at = scene(logits_of(torch.ones(4, 4, dtype=torch.bool)))
     with pytest.raises(TargetError, match=r"case: over: label needs a ground truth.*label:"):
         mask_of(region, at)
@@ -132,7 +132,7 @@ def test_otsu_separates_as_well_as_any_threshold(ndim: int, activation: str, see
     assert spread == pytest.approx(brute_force_otsu(p), rel=5e-3)
 
 
-def test_otsu_of_two_levels_and_of_one() -> None:
+def test_otsu_separates_two_levels_and_is_refused_for_one() -> None:
     inside = torch.zeros(6, 7, dtype=torch.bool)
     inside[2:4, 3:6] = True
     np.testing.assert_array_equal(mask_of(Otsu(), scene(logits_of(inside))), inside.numpy())

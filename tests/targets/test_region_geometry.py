@@ -45,7 +45,7 @@ def blob_scene(ndim: int, kind: str = "oblique") -> Scene:
     return scene(logits_of(together), affine=affine_of(kind, ndim))
 
 
-def test_components_by_rank(ndim: int) -> None:
+def test_components_are_ranked_by_size(ndim: int) -> None:
     at = blob_scene(ndim)
     for rank, blob in enumerate(blobs(ndim), start=1):
         np.testing.assert_array_equal(mask_of(Component(rank), at), blob.numpy())
@@ -82,7 +82,7 @@ def test_split_components_leaves_out_the_small_ones() -> None:
 
 @pytest.mark.parametrize("within_mm", [0.7, 1.9, 2.1, 3.3])
 @pytest.mark.parametrize("kind", ["anisotropic", "oblique"])
-def test_boundary_distance_by_brute_force(ndim: int, kind: str, within_mm: float) -> None:
+def test_boundary_distance_equals_brute_force(ndim: int, kind: str, within_mm: float) -> None:
     at = blob_scene(ndim, kind)
     inside = torch.stack(blobs(ndim)).any(dim=0).numpy()
     affine = affine_of(kind, ndim)
@@ -134,7 +134,7 @@ def move_of(name: str, ndim: int) -> Preprocess:
 
 
 @pytest.mark.parametrize("name", MOVES)
-def test_a_box_is_in_voxels_of_the_source(ndim: int, name: str) -> None:
+def test_a_box_is_given_in_voxels_of_the_source(ndim: int, name: str) -> None:
     image = moved(ndim, move_of(name, ndim))
     start, stop = (2, 3, 1)[:ndim], (7, 8, 6)[:ndim]
     expected = np.zeros(image.grid.shape, dtype=bool)
@@ -171,7 +171,7 @@ def test_a_point_outside_is_an_empty_mask() -> None:
             VoxelTarget("one", over=PointRegion(index)).freeze(at)
 
 
-def test_boxes_and_points_of_another_number_of_axes() -> None:
+def test_boxes_and_points_with_another_number_of_axes_are_refused() -> None:
     at = scene_on(moved(2, Preprocess()))
     with pytest.raises(TargetError, match="2 axes in the image, the box has 3"):
         mask_of(BoxRegion((0, 0, 0), (1, 1, 1)), at)

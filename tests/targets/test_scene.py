@@ -44,7 +44,7 @@ def test_a_known_prediction_is_not_made_again() -> None:
     assert network.calls == 0
 
 
-def test_ground_truth_is_asked_for_by_purpose() -> None:
+def test_missing_ground_truth_is_refused_naming_the_purpose() -> None:
     at, _ = counting_scene(known=True)
     with pytest.raises(TargetError, match=r"case: a test needs a ground truth and the case has"):
         at.require_truth("a test")

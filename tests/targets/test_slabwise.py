@@ -50,7 +50,7 @@ def both(activation: str = "softmax", seed: int = 0) -> tuple[Scene, Scene]:
 
 
 @pytest.mark.parametrize("activation", LABELS)
-def test_what_is_decided_is_the_same(activation: str) -> None:
+def test_decisions_by_slabs_equal_those_of_the_whole(activation: str) -> None:
     whole, slabs = both(activation)
     assert whole.prediction.is_held
     assert not slabs.prediction.is_held
@@ -62,20 +62,20 @@ def test_what_is_decided_is_the_same(activation: str) -> None:
 
 
 @pytest.mark.parametrize("region", REGIONS, ids=lambda region: region.describe())
-def test_masks_are_the_same(region: Region) -> None:
+def test_masks_by_slabs_equal_those_of_the_whole(region: Region) -> None:
     whole, slabs = both()
     assert torch.equal(region.mask(slabs, None, "one"), region.mask(whole, None, "one"))
     assert torch.equal(region.mask(whole, whole.logits, "one"), region.mask(whole, None, "one"))
     assert not slabs.prediction.is_held
 
 
-def test_the_whole_is_held_once_it_was_asked_for() -> None:
+def test_the_whole_prediction_is_held_once_requested() -> None:
     whole, slabs = both()
     assert torch.equal(slabs.logits, whole.logits)
     assert slabs.prediction.is_held
 
 
-def test_probabilities_are_doubted_all_the_same() -> None:
+def test_outputs_of_probabilities_are_warned_of_by_slabs_too() -> None:
     network = torch.nn.Sequential(unet(3, out_channels=OUTPUTS), torch.nn.Softmax(dim=1)).eval()
     whole, slabs = (Scene(replace(one.predictor, network=network), one.volume) for one in both())
     assert whole.known_warnings == slabs.known_warnings == ()  # not predicted yet
@@ -96,7 +96,7 @@ def test_logits_that_are_not_finite_are_refused_and_counted() -> None:
     assert messages[0] == messages[1]
 
 
-def test_saliency_of_a_label_is_the_same() -> None:
+def test_saliency_by_slabs_equals_that_of_the_whole() -> None:
     whole, slabs = both()
     maps = [
         Saliency().explain(scene.predictor, scene.volume, VoxelTarget("one").freeze(scene)).data

@@ -77,7 +77,7 @@ def test_a_live_mask_follows_the_logits_and_a_frozen_one_does_not(region: Region
 
 
 @pytest.mark.parametrize("region", IGNORING, ids=lambda region: region.name)
-def test_live_means_nothing_where_the_mask_cannot_move(region: Region) -> None:
+def test_live_has_no_effect_if_the_mask_cannot_move(region: Region) -> None:
     at = noise_scene(2)
     live = VoxelTarget("one", over=region, live=True).freeze(at)
     frozen = VoxelTarget("one", over=region).freeze(at)
@@ -86,7 +86,7 @@ def test_live_means_nothing_where_the_mask_cannot_move(region: Region) -> None:
     assert live.is_linear
 
 
-def test_a_live_mask_that_empties_itself_is_worth_zero() -> None:
+def test_a_target_with_an_emptied_live_mask_is_zero() -> None:
     inside = torch.zeros(4, 5, dtype=torch.bool)
     inside[1, 2] = True
     at = scene(logits_of(inside))
@@ -109,7 +109,7 @@ def test_a_linear_target_is_its_coefficients(reduce: str, ndim: int, activation:
 
 
 @pytest.mark.parametrize("of", [name for name in QUANTITIES if name != "logit"])
-def test_other_cotangents_are_autograd_at_the_logits(of: str, activation: str) -> None:
+def test_other_cotangents_equal_autograd_at_the_logits(of: str, activation: str) -> None:
     at = noise_scene(2, activation)
     frozen = VoxelTarget("one", of=of).freeze(at)
     assert not frozen.is_linear
@@ -123,7 +123,7 @@ def test_other_cotangents_are_autograd_at_the_logits(of: str, activation: str) -
 
 
 @pytest.mark.parametrize("of", QUANTITIES)
-def test_logits_beside_the_support_never_matter(of: str, ndim: int, activation: str) -> None:
+def test_logits_outside_of_the_support_do_not_matter(of: str, ndim: int, activation: str) -> None:
     at = noise_scene(ndim, activation)
     frozen = VoxelTarget("one", of=of).freeze(at)
     support = frozen.support
@@ -134,7 +134,7 @@ def test_logits_beside_the_support_never_matter(of: str, ndim: int, activation: 
     assert not torch.equal(frozen.value(inside), frozen.value(at.logits))
 
 
-def test_units_and_words() -> None:
+def test_units_and_descriptions_of_targets() -> None:
     at = noise_scene(2)
     total = VoxelTarget("one", of="probability").freeze(at)
     mean = VoxelTarget("one", of="probability", reduce="mean", over=Component(2)).freeze(at)
@@ -144,6 +144,6 @@ def test_units_and_words() -> None:
     assert mean.description == "mean of probability of one over component #2"
 
 
-def test_unknown_label() -> None:
+def test_an_unknown_label_is_refused() -> None:
     with pytest.raises(TargetError, match='"onne" is not among the labels; did you mean "one"'):
         VoxelTarget("onne").freeze(noise_scene(2))

@@ -37,7 +37,7 @@ def region_of(region: Region, ndim: int) -> Region:
 
 @pytest.mark.parametrize("region", REGIONS, ids=lambda region: region.name)
 @pytest.mark.parametrize("reference", ["label", "predicted"])
-def test_dice_by_rewrite(ndim: int, activation: str, reference: str, region: Region) -> None:
+def test_dice_equals_a_rewrite(ndim: int, activation: str, reference: str, region: Region) -> None:
     at, over = noise_scene(ndim, activation), region_of(region, ndim)
     frozen = DiceTarget("two", reference=reference, over=over).freeze(at)
     channel = at.labels.channel("two")
@@ -106,7 +106,7 @@ def test_a_better_prediction_has_a_higher_dice() -> None:
     assert dice.value(better) > dice.value(at.logits)
 
 
-def test_what_is_missing_is_named() -> None:
+def test_whole_map_targets_without_ground_truth_or_voxels_are_refused() -> None:
     nothing = torch.zeros(3, 4, dtype=torch.bool)
     with pytest.raises(TargetError, match="case: of: dice needs a ground truth"):
         DiceTarget("one").freeze(scene(logits_of(~nothing)))

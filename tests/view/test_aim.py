@@ -53,7 +53,7 @@ def box(*boxes: tuple[slice, ...]) -> np.ndarray:
     return found
 
 
-def test_a_voxel_is_the_one_that_was_clicked(blobs: Session) -> None:
+def test_a_voxel_target_is_the_clicked_voxel(blobs: Session) -> None:
     index = (2, 9, 7)
     wanted = np.zeros(SHAPE, bool)
     wanted[index] = True
@@ -63,7 +63,7 @@ def test_a_voxel_is_the_one_that_was_clicked(blobs: Session) -> None:
 
 
 @pytest.mark.parametrize(("index", "wanted"), [((1, 4, 2), LARGE), ((9, 7, 6), SMALL)])
-def test_a_component_is_the_one_that_holds_the_voxel(
+def test_a_component_target_is_the_one_that_holds_the_voxel(
     blobs: Session, index: tuple[int, ...], wanted: tuple[slice, ...]
 ) -> None:
     assert np.array_equal(mask_of(blobs, index, "component"), box(wanted))
@@ -77,7 +77,7 @@ def test_a_component_is_the_one_that_holds_the_voxel(
         ((9, 1, 7), "liver-false-negative-1", MISSED),
     ],
 )
-def test_an_error_is_the_connected_part_that_holds_the_voxel(
+def test_an_error_target_is_the_connected_part_that_holds_the_voxel(
     blobs: Session, index: tuple[int, ...], name: str, wanted: tuple[slice, ...]
 ) -> None:
     assert np.array_equal(mask_of(blobs, index, "error"), box(wanted))
@@ -94,7 +94,7 @@ def test_an_error_is_the_connected_part_that_holds_the_voxel(
         ((6, 6, 0), "voxel", "", "no label is predicted"),
     ],
 )
-def test_what_is_not_there_is_said(
+def test_a_target_absent_at_the_voxel_is_refused(
     blobs: Session, index: tuple[int, ...], about: About, label: str, said: str
 ) -> None:
     with pytest.raises(TargetError, match=said):
@@ -111,7 +111,7 @@ def test_errors_need_a_ground_truth(blobs: Session) -> None:
         Aimer(scene).aim(ask(blobs, (4, 2, 2), "error"))
 
 
-def test_voxels_of_the_file_that_are_one_of_the_network_have_one_answer(tmp_path: Path) -> None:
+def test_voxels_of_the_file_within_one_network_voxel_share_a_target(tmp_path: Path) -> None:
     lab = threshold_lab(tmp_path)
     lab.keys["data"]["preprocess"] = {"spacing_mm": [2.1, 1.9, 3.1]}  # every third voxel along x
     del lab.keys["targets"], lab.keys["methods"]
@@ -139,7 +139,7 @@ def test_voxels_that_preprocessing_cuts_off_are_not_explained(tmp_path: Path) ->
         session.aim(ask(session, (0, 0, 0), "voxel"))
 
 
-def test_names_for_files_are_fit_and_differ() -> None:
+def test_names_for_files_are_valid_and_unique() -> None:
     found = names_for_files(["left lung", "left-lung", "a/../b", "_label-x", "leber"])
     assert found["leber"] == "leber"
     assert len(set(found.values())) == 5

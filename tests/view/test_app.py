@@ -84,7 +84,7 @@ def test_only_the_windows_that_hold_the_voxel_are_run_and_the_prediction_is_not(
     assert state["done"] == state["total"] == count
 
 
-def test_a_question_is_answered_once(page: Page) -> None:
+def test_a_repeated_question_is_answered_from_the_cache(page: Page) -> None:
     asked = question(page.session, AT)
     first = page.ask(**asked)["result"]
     run = list(page.runs)
@@ -111,7 +111,9 @@ def test_a_question_is_answered_once(page: Page) -> None:
         ({"file": "/etc/passwd"}, "unknown key"),
     ],
 )
-def test_what_cannot_be_answered_is_said(page: Page, changes: dict[str, Any], said: str) -> None:
+def test_a_question_without_an_answer_is_refused_with_a_reason(
+    page: Page, changes: dict[str, Any], said: str
+) -> None:
     asked = {**question(page.session, AT), **changes}
     answer = page.client.post("/api/explain", json=asked)
     assert answer.status_code == 422 and said in answer.json()["message"]
@@ -127,18 +129,18 @@ def test_what_cannot_be_answered_is_said(page: Page, changes: dict[str, Any], sa
         (b" " * 20_000, "application/json", 413),
     ],
 )
-def test_what_is_no_question_is_refused(page: Page, content: bytes, kind: str, status: int) -> None:
+def test_an_invalid_request_is_refused(page: Page, content: bytes, kind: str, status: int) -> None:
     answer = page.client.post("/api/explain", content=content, headers={"Content-Type": kind})
     assert answer.status_code == status and answer.json()["message"]
 
 
 @pytest.mark.parametrize("path", ["/api/jobs/99", "/api/jobs/x", "/volumes/a1-0", "/nowhere"])
-def test_what_is_not_there_is_said(page: Page, path: str) -> None:
+def test_an_unknown_address_is_refused_with_a_reason(page: Page, path: str) -> None:
     answer = page.client.get(path)
     assert answer.status_code == 404 and answer.json()["message"]
 
 
-def test_what_runs_can_be_cancelled_and_the_network_is_as_before(page: Page) -> None:
+def test_a_running_job_can_be_cancelled_and_leaves_the_network_unchanged(page: Page) -> None:
     hold, begun = threading.Event(), threading.Event()
     relay = page.session.relay.listener
     assert relay is not None
@@ -164,7 +166,7 @@ def test_what_runs_can_be_cancelled_and_the_network_is_as_before(page: Page) -> 
     assert page.ask(**asked)["state"] == "done"
 
 
-def test_a_kept_map_is_a_runs_map(page: Page, lab: Lab) -> None:
+def test_a_kept_map_equals_that_of_a_run(page: Page, lab: Lab) -> None:
     entry = page.ask(**question(page.session, AT))["result"]
     state = page.finish(page.client.post("/api/keep", json={"answer": entry["id"]}))
     assert state["state"] == "done", state
@@ -225,7 +227,7 @@ def test_a_kept_map_is_in_the_report_and_outlives_a_run(page: Page, lab: Lab) ->
     assert all("kept_by" not in unit for unit in read_json(lab.root / "run.json")["units"])
 
 
-def test_maps_do_not_join_the_run_of_another_network(page: Page, lab: Lab) -> None:
+def test_maps_are_not_added_to_the_run_of_another_network(page: Page, lab: Lab) -> None:
     entry = page.ask(**question(page.session, AT))["result"]
     write_json(lab.root / "run.json", {"weights_sha256": "0" * 64, "units": []})
     state = page.finish(page.client.post("/api/keep", json={"answer": entry["id"]}))
@@ -233,12 +235,12 @@ def test_maps_do_not_join_the_run_of_another_network(page: Page, lab: Lab) -> No
     assert not lab.file("a", entry["target"], "saliency").exists()
 
 
-def test_what_is_not_held_cannot_be_kept(page: Page) -> None:
+def test_an_unknown_answer_cannot_be_kept(page: Page) -> None:
     for body in ({"answer": "a9"}, {}, []):
         assert page.client.post("/api/keep", json=body).status_code == 404
 
 
-def test_the_page_names_what_may_be_asked(page: Page) -> None:
+def test_the_page_lists_methods_labels_and_scripts(page: Page) -> None:
     text = page.client.get("/").text
     assert all(f'<option value="{name}">' in text for name in (*QUICK, "liver", "", "error"))
     for part in ("niivue.umd.js", "live.js", "report.js", "report.css", "live.css"):

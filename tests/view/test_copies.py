@@ -59,7 +59,7 @@ MOVES = {
 
 @pytest.mark.parametrize("moves", MOVES.values(), ids=list(MOVES))
 @pytest.mark.parametrize("corner", [(0, 0, 0), (2, 3, 2), (100, 100, 100)])
-def test_the_part_is_that_of_the_whole_map(
+def test_a_part_carried_to_the_file_equals_the_whole_map(
     moves: tuple[object, ...], corner: tuple[int, ...]
 ) -> None:
     found = volume(*moves)
@@ -74,7 +74,7 @@ def read(content: bytes) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(image.get_fdata()), image.affine
 
 
-def test_a_copy_lies_where_its_values_are() -> None:
+def test_a_copy_covers_the_box_of_its_values() -> None:
     found = volume(Orient("LPS"))
     data = blob(found.grid.shape, (5, 6, 3))
     copy = Copier.of(found, excerpt_of(found.source.grid, None)).copy(data[None], is_signed=True)

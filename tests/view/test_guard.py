@@ -25,7 +25,7 @@ def client(port: int = PORT, base: str = ADDRESS) -> TestClient:
     return TestClient(Guard(app, port, TOKEN), base_url=base)
 
 
-def test_the_own_page_is_let_in() -> None:
+def test_requests_of_the_own_page_are_accepted() -> None:
     assert client().get("/", headers=GOOD).text == "in"
     assert client().get(f"/?token={TOKEN}").text == "in"
     assert client(base=f"http://localhost:{PORT}").get("/", headers=GOOD).text == "in"
@@ -85,11 +85,11 @@ def test_two_tokens_are_refused_even_where_one_is_right() -> None:
     assert client().get("/?token=x", headers=GOOD).status_code == 403
 
 
-def test_a_token_of_other_letters_is_refused_and_no_fault() -> None:
+def test_a_token_of_non_ascii_characters_is_refused() -> None:
     assert client().get("/?token=%C3%A9%FF").status_code == 403
 
 
-def test_an_application_begins_and_ends_behind_it() -> None:
+def test_the_guard_passes_on_start_and_end_of_the_application() -> None:
     told: list[str] = []
 
     @asynccontextmanager
@@ -103,7 +103,7 @@ def test_an_application_begins_and_ends_behind_it() -> None:
     assert told == ["begun", "ended"]
 
 
-def test_what_is_not_http_is_refused() -> None:
+def test_requests_that_are_not_http_are_refused() -> None:
     app = Starlette(routes=[WebSocketRoute("/", lambda socket: socket.accept())])
     asked = TestClient(Guard(app, PORT, TOKEN), base_url=ADDRESS)
     with (
@@ -122,14 +122,14 @@ def test_every_address_needs_the_token(page: Page, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/explain", "/api/keep", "/api/jobs/1/cancel"])
-def test_nothing_is_done_for_another_page(page: Page, path: str) -> None:
+def test_requests_of_other_pages_are_refused(page: Page, path: str) -> None:
     answer = page.client.post(path, json={}, headers={"Origin": "http://evil.example"})
     assert answer.status_code == 403
     assert page.runs == []
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_every_answer_forbids_to_be_framed_kept_or_run(page: Page, path: str) -> None:
+def test_every_response_forbids_framing_caching_and_scripts(page: Page, path: str) -> None:
     headers = page.client.get(path).headers
     policy = headers["content-security-policy"]
     assert policy.startswith("default-src 'none'") and "frame-ancestors 'none'" in policy
@@ -159,6 +159,6 @@ def test_every_answer_forbids_to_be_framed_kept_or_run(page: Page, path: str) ->
         "//etc/passwd",
     ],
 )
-def test_no_path_leads_to_a_file(page: Page, path: str) -> None:
+def test_no_path_reaches_the_file_system(page: Page, path: str) -> None:
     answer = page.client.get(page.client.base_url.join("/").copy_with(raw_path=path.encode()))
     assert answer.status_code == 404, answer.text[:200]

@@ -52,7 +52,7 @@ def test_jobs_are_done_one_after_the_other(jobs: Jobs) -> None:
     assert order == [0, 1, 2] and first.describe()["result"] == {"done": True}
 
 
-def test_progress_is_told_as_it_comes(jobs: Jobs) -> None:
+def test_progress_is_reported_as_it_comes(jobs: Jobs) -> None:
     slow = Slow(jobs)
     job = jobs.submit(slow, total=5)
     before = jobs.wait(job, -1, PATIENCE_S)
@@ -61,7 +61,7 @@ def test_progress_is_told_as_it_comes(jobs: Jobs) -> None:
     slow.let_go.set()
 
 
-def test_what_runs_is_stopped_and_what_waits_is_dropped(jobs: Jobs) -> None:
+def test_cancelling_stops_a_running_job_and_drops_a_waiting_one(jobs: Jobs) -> None:
     slow, done = Slow(jobs), list[int]()
     running = jobs.submit(slow)
     waiting = jobs.submit(lambda: {"n": done.append(1)})
@@ -76,7 +76,7 @@ def test_what_runs_is_stopped_and_what_waits_is_dropped(jobs: Jobs) -> None:
     assert last.state == "done"
 
 
-def test_a_fault_is_told_and_the_next_job_is_done() -> None:
+def test_a_fault_is_reported_and_the_next_job_runs() -> None:
     said: list[str] = []
     jobs = Jobs(said.append)
 
@@ -96,7 +96,7 @@ def test_a_fault_is_told_and_the_next_job_is_done() -> None:
     assert len(said) == 1 and "in bug" in said[0]  # the user's own fault is no bug
 
 
-def test_nobody_can_make_it_wait_for_ever(jobs: Jobs) -> None:
+def test_the_number_of_waiting_jobs_is_limited(jobs: Jobs) -> None:
     slow = Slow(jobs)
     jobs.submit(slow)
     assert slow.begun.wait(PATIENCE_S)
@@ -107,7 +107,7 @@ def test_nobody_can_make_it_wait_for_ever(jobs: Jobs) -> None:
     slow.let_go.set()
 
 
-def test_closing_stops_what_runs() -> None:
+def test_closing_stops_the_running_job() -> None:
     jobs = Jobs()
     slow = Slow(jobs)
     job = jobs.submit(slow)
@@ -116,7 +116,7 @@ def test_closing_stops_what_runs() -> None:
     assert job.state == "cancelled"
 
 
-def test_closing_drops_what_waits() -> None:
+def test_closing_drops_waiting_jobs() -> None:
     jobs, done = Jobs(), list[int]()
     slow = Slow(jobs)
     jobs.submit(slow)

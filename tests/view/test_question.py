@@ -32,7 +32,7 @@ def test_a_question_is_read() -> None:
         ({**GOOD, "place_mm": [1, 2, None]}, "three numbers"),
     ],
 )
-def test_all_else_is_refused(values: Any, said: str) -> None:
+def test_invalid_questions_are_refused(values: Any, said: str) -> None:
     with pytest.raises(ConfigError) as refused:
         Question.of(values, ["liver"], ["saliency"])
     assert said in str(refused.value)

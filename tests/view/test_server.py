@@ -31,7 +31,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("shown", [True, False])
-def test_the_address_is_said_and_opened_where_that_is_asked_for(
+def test_the_address_is_printed_and_opened_on_request(
     shown: bool, session: Session, served: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[str] = []
@@ -46,13 +46,13 @@ def test_the_address_is_said_and_opened_where_that_is_asked_for(
 
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt(), Stopped(signal.SIGINT)])
-def test_ctrl_c_is_its_end(end: BaseException) -> None:
+def test_ctrl_c_ends_the_server_without_an_error(end: BaseException) -> None:
     with ended_by_ctrl_c():
         raise end
 
 
 @pytest.mark.parametrize("end", [Stopped(signal.SIGTERM), OSError("odd")])
-def test_what_else_ends_it_is_told(end: BaseException) -> None:
+def test_other_errors_of_the_server_are_raised(end: BaseException) -> None:
     with pytest.raises(type(end)) as raised, ended_by_ctrl_c():
         raise end
     assert raised.value is end

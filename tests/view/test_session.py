@@ -49,7 +49,7 @@ def test_each_channel_of_a_map_is_a_layer_of_its_own(quick_lab: Lab) -> None:
     assert set(answer.volumes) == {layer.volume for layer in layers}
 
 
-def test_a_question_that_waited_is_answered_by_the_answer_that_came_meanwhile(
+def test_a_waiting_question_uses_an_answer_found_meanwhile(
     quick_lab: Lab,
 ) -> None:
     session = session_of(quick_lab)
@@ -63,7 +63,7 @@ def test_a_question_that_waited_is_answered_by_the_answer_that_came_meanwhile(
     assert session.volume("a9-0") is None
 
 
-def test_answers_that_nobody_asked_for_longest_are_dropped(quick_lab: Lab) -> None:
+def test_the_least_recently_used_answers_are_dropped(quick_lab: Lab) -> None:
     session = session_of(quick_lab)
     first, second = answered(session, AT), answered(session, ELSEWHERE)
     held = Answers(held_bytes=first.size + second.size)
@@ -79,7 +79,7 @@ def test_answers_that_nobody_asked_for_longest_are_dropped(quick_lab: Lab) -> No
     assert [small.find(one.entry.id) for one in (first, second)] == [None, second]
 
 
-def test_the_methods_of_the_config_are_asked_as_it_has_them(quick_lab: Lab) -> None:
+def test_methods_keep_the_parameters_of_the_config(quick_lab: Lab) -> None:
     quick_lab.keys["methods"] = [{"name": "saliency", "absolute": True}, "occlusion"]
     session = session_of(quick_lab)
     assert tuple(session.methods) == QUICK
@@ -123,14 +123,14 @@ def test_labels_that_others_cover_are_outlined_whole(tmp_path: Path) -> None:
         np.testing.assert_array_equal(shown == value, mask)
 
 
-def test_where_nothing_is_predicted_the_cross_hair_begins_in_the_middle(tmp_path: Path) -> None:
+def test_the_cross_hair_begins_in_the_middle_if_nothing_is_predicted(tmp_path: Path) -> None:
     session = overlapping(tmp_path, [-99.0, -99.0, -99.0])
     grid = session.scene.volume.source.grid
     assert session.ground.focus_mm == grid.to_mm([(length - 1) // 2 for length in SHAPE])
     assert session.ground.outlines == {} and session.ground.entry.labels == ()
 
 
-def test_windows_that_nobody_counts_are_run_all_the_same(quick_lab: Lab) -> None:
+def test_windows_run_without_a_listener_are_not_counted(quick_lab: Lab) -> None:
     heard: list[int] = []
     relay = Relay()
     relay.advance(3)

@@ -135,7 +135,7 @@ def dense(forward: Forward) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", CHAINS)
-def test_the_chain_is_the_matrix(name: str) -> None:
+def test_preprocessing_equals_its_matrix(name: str) -> None:
     chain, forward = CHAINS[name]
     seen = chain(volume(image())).data
     np.testing.assert_allclose(seen, forward(image()), rtol=1e-6, atol=1e-5)
@@ -187,7 +187,7 @@ def test_the_map_of_a_linear_network_is_its_analytic_gradient_on_the_file(name: 
     np.testing.assert_allclose(carried, analytic, rtol=1e-5, atol=1e-5)
 
 
-def test_a_zscore_moves_its_mean_and_its_deviation() -> None:
+def test_the_gradient_of_a_zscore_includes_mean_and_deviation() -> None:
     data = image(1)
     w = noise((1, *SHAPE), 6).astype(np.float64)
     z = (data - data.mean()) / data.std()
@@ -276,7 +276,7 @@ def test_whole_chains_against_finite_differences_of_numpy(name: str) -> None:
         assert not carried[~within].any()  # outside the crop nothing has a slope
 
 
-def test_a_spline_that_was_clipped_has_the_slope_of_the_image_there() -> None:
+def test_the_gradient_of_a_clipped_spline_is_that_of_the_image() -> None:
     step = np.zeros((1, 8, 8))
     step[:, 4:] = 1.0
     step += noise((1, 8, 8)) * 1e-3
@@ -294,7 +294,7 @@ def test_a_spline_that_was_clipped_has_the_slope_of_the_image_there() -> None:
 
 
 @pytest.mark.parametrize("kind", ["oblique", "sheared", "flipped"])
-def test_on_any_affine(kind: str) -> None:
+def test_the_adjoint_holds_on_any_affine(kind: str) -> None:
     grid = Grid(SHAPE, affine_of(kind))
     data = image()
     before = volume_from_tensor(torch.zeros(2, *SHAPE), affine=grid.affine).with_data(
@@ -310,7 +310,7 @@ def test_on_any_affine(kind: str) -> None:
     assert left == pytest.approx(right, rel=1e-10)
 
 
-def test_where_values_come_from_is_not_known_but_where_they_lie_is() -> None:
+def test_data_of_unknown_origin_is_carried_back_by_its_position() -> None:
     seen = Preprocess(transpose=(2, 0, 1))(volume(image()))
     other = seen.with_data(seen.data + 1)
     assert other.origin is None
@@ -321,7 +321,7 @@ def test_where_values_come_from_is_not_known_but_where_they_lie_is() -> None:
     assert carry_path(signs, signs, other) is None
 
 
-def test_a_gradient_of_another_shape_is_a_mistake() -> None:
+def test_a_gradient_of_another_shape_is_refused() -> None:
     with pytest.raises(ValueError, match="a gradient"):
         Preprocess(transpose=(2, 0, 1)).adjoint(torch.zeros(2, *SHAPE), volume(image()))
 

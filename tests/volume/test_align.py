@@ -26,7 +26,7 @@ def linear(path: Path, shape: tuple[int, ...], affine: np.ndarray) -> Path:
 FIRST = np.diag([1.0, 1.0, 2.0, 1.0])
 
 
-def test_values_are_read_linearly_at_the_voxels_of_the_first(tmp_path: Path) -> None:
+def test_other_images_are_interpolated_linearly_onto_the_first(tmp_path: Path) -> None:
     first = save_nifti(tmp_path / "a.nii", noise((6, 5, 4)), sform=FIRST)
     # Axes in another order and direction, finer, and reaching further.
     other = np.array([[0, 0, -0.8, 7.0], [0.5, 0, 0, -1], [0, 0.9, 0, -1], [0, 0, 0, 1]])
@@ -42,7 +42,7 @@ def test_values_are_read_linearly_at_the_voxels_of_the_first(tmp_path: Path) -> 
     np.testing.assert_array_equal(volume.affine, FIRST)
 
 
-def test_how_much_lies_beyond_is_said(tmp_path: Path) -> None:
+def test_the_share_of_voxels_beyond_an_image_is_reported(tmp_path: Path) -> None:
     first = save_nifti(tmp_path / "a.nii", noise((10, 5, 4)), sform=FIRST)
     second = linear(tmp_path / "b.nii", (6, 5, 4), FIRST)
     with pytest.warns(ReadingWarning, match=r"linearly; 40% of the voxels lie beyond it"):
@@ -51,7 +51,7 @@ def test_how_much_lies_beyond_is_said(tmp_path: Path) -> None:
     np.testing.assert_allclose(found[6:], np.broadcast_to(found[5:6], (4, 5, 4)), atol=1e-6)
 
 
-def test_the_same_voxels_in_another_order_are_turned_without_a_word(tmp_path: Path) -> None:
+def test_equal_voxels_in_another_order_are_turned_without_a_warning(tmp_path: Path) -> None:
     array = noise((6, 5, 4))
     flipped = FIRST @ np.array([[-1, 0, 0, 5], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
     first = save_nifti(tmp_path / "a.nii", array, sform=FIRST)

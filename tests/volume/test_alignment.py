@@ -50,7 +50,7 @@ def stored(array: np.ndarray, affine: np.ndarray, order, flips) -> tuple[np.ndar
 
 
 @pytest.mark.parametrize(("order", "flips"), TURNS_3D)
-def test_every_order_and_direction_of_axes_is_turned_exactly(order, flips, tmp_path: Path) -> None:
+def test_label_maps_of_every_axis_order_are_turned_exactly(order, flips, tmp_path: Path) -> None:
     array, truth = noise(SHAPES[3]), np.arange(9 * 11 * 7, dtype=np.int32).reshape(SHAPES[3])
     affine = affine_of("oblique")
     image = save_nifti(tmp_path / "image.nii.gz", array, sform=affine)
@@ -70,7 +70,9 @@ def test_every_order_and_direction_of_axes_is_turned_exactly(order, flips, tmp_p
 
 @pytest.mark.parametrize("affine", [affine_of("oblique", 2), VERTICAL], ids=["oblique", "vertical"])
 @pytest.mark.parametrize(("order", "flips"), TURNS_2D)
-def test_slices_of_any_plane_too(order, flips, affine: np.ndarray, tmp_path: Path) -> None:
+def test_slices_of_every_axis_order_are_turned_exactly(
+    order, flips, affine: np.ndarray, tmp_path: Path
+) -> None:
     array = noise(SHAPES[2])
     image = save_nifti(tmp_path / "image.nii.gz", array, sform=affine)
     truth = np.arange(array.size, dtype=np.int32).reshape(array.shape)
@@ -95,7 +97,7 @@ def test_a_las_label_of_an_lps_image_follows_the_preprocessing(tmp_path: Path) -
     assert torch.equal(read_label_map(other, volume, preprocess), expected)
 
 
-def test_a_label_whose_qform_is_10_micrometres_off(tmp_path: Path) -> None:
+def test_a_label_with_a_qform_off_by_10_micrometres_is_accepted(tmp_path: Path) -> None:
     affine = np.diag([1.0, 1.0, 1.0, 1.0])
     affine[:3, 3] = (-120.3, 88.1, -40.7)
     image = save_nifti(tmp_path / "image.nii.gz", noise(SHAPES[3]), sform=affine)
@@ -112,7 +114,7 @@ def test_a_label_whose_qform_is_10_micrometres_off(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("degrees", [(0.0, 0.0, 0.0), (4.0, -7.0, 11.0), (33.0, 21.0, -50.0)])
-def test_a_label_that_itk_wrote(degrees: tuple[float, ...], tmp_path: Path) -> None:
+def test_a_label_written_by_itk_is_accepted(degrees: tuple[float, ...], tmp_path: Path) -> None:
     from tests.builders import rotation
 
     affine = np.eye(4)
@@ -133,7 +135,7 @@ def test_a_label_that_itk_wrote(degrees: tuple[float, ...], tmp_path: Path) -> N
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 50.0], ids=["micron", "mm", "coarse"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_hundredth_of_a_voxel_is_let_pass_at_any_scale(
+def test_differences_up_to_a_hundredth_of_a_voxel_are_accepted(
     ndim: int, kind: str, scale: float
 ) -> None:
     affine = affine_of(kind, ndim)
@@ -149,7 +151,7 @@ def test_a_hundredth_of_a_voxel_is_let_pass_at_any_scale(
                 assert (turn_onto(grid, Grid(grid.shape, moved)) is not None) is same
 
 
-def test_a_slice_that_lies_beside_is_another() -> None:
+def test_a_neighbouring_slice_is_not_the_same_grid() -> None:
     grid = Grid((5, 4), affine_of("anisotropic", 2))
     beside = grid.affine.copy()
     beside[:3, 3] += grid.affine[:3, 2]
@@ -157,7 +159,7 @@ def test_a_slice_that_lies_beside_is_another() -> None:
     assert turn_onto(grid_of_spacing((5, 4, 1), (1, 1, 1)), grid) is None
 
 
-def test_mirrored_contents_are_not_taken_for_the_same(tmp_path: Path) -> None:
+def test_mirrored_grids_are_not_taken_for_the_same(tmp_path: Path) -> None:
     # The same voxels in the file, in the other direction of space: another patient's side.
     affine = np.diag([1.0, 1.0, 1.0, 1.0])
     mirrored = np.diag([-1.0, 1.0, 1.0, 1.0])
@@ -169,7 +171,7 @@ def test_mirrored_contents_are_not_taken_for_the_same(tmp_path: Path) -> None:
         check_case(Case("a", (image,), label), Reading(1, 3))
 
 
-def test_what_differs_is_said_and_nothing_else() -> None:
+def test_only_the_differing_property_is_described() -> None:
     grid = grid_of_spacing((10, 20, 30), (1, 1, 2))
     assert describe_difference(grid, grid_of_spacing((10, 20, 31), (1, 1, 2))) == (
         "10x20x30 voxels",
@@ -194,13 +196,13 @@ def test_what_differs_is_said_and_nothing_else() -> None:
     assert describe_difference(grid, grid_of_spacing((10, 20), (1, 1))) == ("3 axes", "2 axes")
 
 
-def test_axes_of_another_order_are_compared_as_they_lie() -> None:
+def test_shapes_are_compared_in_patient_axes() -> None:
     grid = grid_of_spacing((10, 20, 30), (1, 1, 2))
     other = Grid((31, 10, 20), grid.affine[:, [2, 0, 1, 3]])
     assert describe_difference(grid, other) == ("10x20x30 voxels", "10x20x31 voxels")
 
 
-def test_axes_that_point_nowhere_alike_are_said_as_they_are_stored() -> None:
+def test_axes_without_a_match_are_described_as_stored() -> None:
     grid, turned = grid_of_spacing((4, 5, 6), (1, 1, 1)), np.eye(4)
     turned[:3, :3] = 2 / 3 - np.eye(3)  # each of its axes is most like two of the others
     first, second = describe_difference(grid, Grid((4, 5, 6), turned))
@@ -208,7 +210,7 @@ def test_axes_that_point_nowhere_alike_are_said_as_they_are_stored() -> None:
     assert second.startswith("axes along (-0.333333, 0.666667, 0.666667), (0.666667, -0.333333, ")
 
 
-def test_small_differences_that_add_up_are_said_to() -> None:
+def test_accumulated_small_differences_are_described() -> None:
     grid = grid_of_spacing((201, 201, 201), (1, 1, 1))
     affine = grid.affine.copy()
     affine[0, 0] += 0.008 / 200  # 0.008 voxels at the far end, and as many at the near one
@@ -220,7 +222,7 @@ def test_small_differences_that_add_up_are_said_to() -> None:
     assert second.endswith("differences that add up to more than a hundredth of a voxel")
 
 
-def test_two_grids_that_differ_never_read_the_same() -> None:
+def test_different_grids_never_have_the_same_description() -> None:
     grid = grid_of_spacing((200, 200, 200), (1, 1, 1))
     rng = np.random.default_rng(0)
     for _ in range(50):

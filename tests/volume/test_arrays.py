@@ -17,7 +17,7 @@ AFFINE = affine_of("oblique")
 
 
 @pytest.mark.parametrize("name", ["image", "data", "arr_0", "anything"])
-def test_an_image_and_its_affine(name: str, tmp_path: Path) -> None:
+def test_image_and_affine_are_read_from_an_npz_file(name: str, tmp_path: Path) -> None:
     array = noise((6, 5, 4))
     np.savez(tmp_path / "a.npz", **{name: array, "affine": AFFINE})
     volume = read(tmp_path / "a.npz")
@@ -25,7 +25,7 @@ def test_an_image_and_its_affine(name: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(volume.affine, AFFINE)
 
 
-def test_channels_first_as_brats_arrays_have_them(tmp_path: Path) -> None:
+def test_arrays_with_channels_first_are_read(tmp_path: Path) -> None:
     array, truth = noise((4, 6, 5, 3)), np.arange(90).reshape(1, 6, 5, 3) % 4
     np.savez_compressed(tmp_path / "a.npz", image=array, label=truth, affine=AFFINE)
     case = Case("a", (tmp_path / "a.npz",), tmp_path / "a.npz")
@@ -37,7 +37,7 @@ def test_channels_first_as_brats_arrays_have_them(tmp_path: Path) -> None:
         read_case(case, Preprocess(), Reading(4, 3))
 
 
-def test_a_mask_of_booleans(tmp_path: Path) -> None:
+def test_a_boolean_mask_is_read_as_labels(tmp_path: Path) -> None:
     truth = noise((6, 5, 4)) > 0
     np.savez(tmp_path / "a.npz", image=noise((6, 5, 4)), mask=truth, affine=AFFINE)
     case = Case("a", (tmp_path / "a.npz",), tmp_path / "a.npz")
@@ -46,13 +46,13 @@ def test_a_mask_of_booleans(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.numpy(), truth)
 
 
-def test_the_spacing_may_be_told(tmp_path: Path) -> None:
+def test_the_spacing_may_be_given(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", image=noise((6, 5, 4)))
     volume = load_volume(tmp_path / "a.npz", file_spacing_mm=(0.5, 1.5, 2.5))
     np.testing.assert_array_equal(volume.affine, np.diag([0.5, 1.5, 2.5, 1.0]))
 
 
-def test_two_lengths_make_a_plane_of_channels(tmp_path: Path) -> None:
+def test_two_spacings_make_a_plane_with_channels(tmp_path: Path) -> None:
     array = noise((6, 5, 4))
     np.savez(tmp_path / "a.npz", image=array)
     case = Case("a", (tmp_path / "a.npz",), spacing_mm=(0.5, 1.5))
@@ -91,14 +91,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_refused_by_name(name: str, tmp_path: Path) -> None:
+def test_invalid_arrays_are_refused_by_name(name: str, tmp_path: Path) -> None:
     arrays, message = REFUSED[name]
     np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(DataError, match=message):
         read(tmp_path / "a.npz")
 
 
-def test_torn_and_missing(tmp_path: Path) -> None:
+def test_torn_and_missing_archives_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", image=noise((6, 5, 4)), affine=AFFINE)
     content = (tmp_path / "a.npz").read_bytes()
     (tmp_path / "a.npz").write_bytes(content[:-200])

@@ -47,7 +47,7 @@ def test_an_exception_in_the_middle_changes_nothing(existed: bool, tmp_path: Pat
 @pytest.mark.parametrize(
     ("name", "suffix"), [("a.b.nii.gz", ".nii.gz"), ("v1.2.json", ".json"), ("plain", "")]
 )
-def test_while_writing_the_name_is_hidden_and_keeps_its_suffix(
+def test_the_temporary_name_is_hidden_and_keeps_its_suffix(
     name: str, suffix: str, tmp_path: Path
 ) -> None:
     target = tmp_path / name
@@ -130,7 +130,7 @@ def test_json_holds_plain_values_and_null_for_nan(tmp_path: Path) -> None:
         {"a": [{"x": 1, "y": [1, [2, {"z": "line\nline"}]]}, [], {}], "b": {"c": [1]}, "e": [0.5]},
     ],
 )
-def test_json_of_iterators_is_that_of_lists(content: dict[str, Any], tmp_path: Path) -> None:
+def test_iterators_are_written_to_json_like_lists(content: dict[str, Any], tmp_path: Path) -> None:
     """By Python's own writer, which takes only what is there as a whole."""
     expected = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     streamed = {k: iter(v) if isinstance(v, list) else v for k, v in content.items()}
@@ -154,7 +154,7 @@ def test_json_has_no_infinity_either(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_sweep_removes_what_dead_writers_left_and_nothing_else(tmp_path: Path) -> None:
+def test_a_sweep_removes_only_files_of_dead_writers(tmp_path: Path) -> None:
     code = "from pathlib import Path; import os; from esegeta.volume import atomic_path\n"
     code += (
         "with atomic_path(Path('deep/map.nii.gz')) as path: path.write_text('torn'); os._exit(9)"
@@ -178,7 +178,7 @@ def test_sweep_removes_what_dead_writers_left_and_nothing_else(tmp_path: Path) -
     assert [path.exists() for path in kept] == [True, False, True]
 
 
-def test_a_sweep_goes_by_the_writer_that_a_name_tells(tmp_path: Path) -> None:
+def test_a_sweep_reads_the_writer_from_the_file_name(tmp_path: Path) -> None:
     here, nobody = platform.node(), 2**22 + 1  # more than the numbers that Linux gives
     dead, mine, other, notes = (
         tmp_path / "deep" / f".tmp-{rest}"
@@ -199,7 +199,7 @@ def test_a_full_disk_is_an_output_error(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_full_disk_is_known_when_rust_says_it(tmp_path: Path) -> None:
+def test_a_full_disk_is_recognised_in_errors_of_rust(tmp_path: Path) -> None:
     """Tensors are written by a library whose errors are no OSErrors."""
     with pytest.raises(DiskFullError, match="No space left"), atomic_path(tmp_path / "a.txt"):
         raise RuntimeError("I/O error: No space left on device (os error 28)")
@@ -207,7 +207,7 @@ def test_a_full_disk_is_known_when_rust_says_it(tmp_path: Path) -> None:
         raise RuntimeError("no fault of a disk")
 
 
-def test_a_file_is_on_the_disk_before_it_has_its_name_and_the_name_after(
+def test_a_file_is_synced_before_it_is_renamed_and_the_folder_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, synced = tmp_path / "a.txt", list[tuple[int, bool]]()
@@ -219,7 +219,7 @@ def test_a_file_is_on_the_disk_before_it_has_its_name_and_the_name_after(
 
 
 @pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP, errno.EIO])
-def test_a_disk_that_cannot_sync_is_written_all_the_same(
+def test_a_disk_without_fsync_is_written_nonetheless(
     code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def sync(handle: int) -> None:
@@ -236,7 +236,7 @@ def test_a_disk_that_cannot_sync_is_written_all_the_same(
         assert path.read_text() == "new"
 
 
-def test_a_signal_in_the_making_leaves_no_temporary_file(
+def test_a_signal_while_writing_leaves_no_temporary_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make = tempfile.mkstemp

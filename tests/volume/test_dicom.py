@@ -27,7 +27,7 @@ TURNS = {
 
 @pytest.mark.parametrize("kind", TURNS)
 @pytest.mark.parametrize("order", ["named upwards", "named downwards", "named at random"])
-def test_slices_lie_where_itk_puts_them(
+def test_slices_are_ordered_and_placed_as_by_itk(
     kind: str, order: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     array = voxels()
@@ -93,7 +93,7 @@ def edit(path: Path, **values: object) -> None:
     content.save_as(path)
 
 
-def test_one_file_a_label_map_and_their_members(tmp_path: Path) -> None:
+def test_a_series_and_its_label_map_are_read_and_list_their_members(tmp_path: Path) -> None:
     truth = (voxels() > 0).astype(np.int16)
     write_series(tmp_path / "scan", itk_volume(voxels()))
     write_series(tmp_path / "truth", itk_volume(truth))
@@ -259,7 +259,9 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("write", REFUSED, ids=lambda write: write.__name__)
-def test_refused_by_name(write, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_invalid_series_are_refused_by_name(
+    write, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     write(tmp_path / "scan")
     capfd.readouterr()
     with pytest.raises(DataError, match=REFUSED[write]) as error:
@@ -269,7 +271,7 @@ def test_refused_by_name(write, tmp_path: Path, capfd: pytest.CaptureFixture[str
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_volume_in_one_file(tmp_path: Path) -> None:
+def test_a_multi_frame_file_is_read_as_a_volume(tmp_path: Path) -> None:
     array = (voxels() % 250).astype(np.uint8)
     image = itk_volume(array, OBLIQUE)
     write_frames(tmp_path / "a.dcm", image)
@@ -292,7 +294,9 @@ ROUNDED = {
 
 @pytest.mark.parametrize("cosines", ROUNDED.values(), ids=ROUNDED)
 @pytest.mark.parametrize("count", [1, 4])
-def test_cosines_may_be_rounded(cosines: list[float], count: int, tmp_path: Path) -> None:
+def test_rounded_direction_cosines_are_accepted(
+    cosines: list[float], count: int, tmp_path: Path
+) -> None:
     axes = np.array(cosines).reshape(2, 3)
     axes /= np.linalg.norm(axes, axis=1, keepdims=True)
     turn = np.stack([*axes, np.cross(*axes)], axis=1)
@@ -306,8 +310,10 @@ def test_cosines_may_be_rounded(cosines: list[float], count: int, tmp_path: Path
 
 
 @pytest.mark.parametrize("cosines", [[1, 0, 0, 0.5, 0.866, 0], [2, 0, 0, 0, 2, 0]], ids=str)
-def test_one_slice_of_odd_axes_is_refused(cosines: list[float], tmp_path: Path) -> None:
-    """It would lie along the axes of the patient."""
+def test_a_slice_with_invalid_direction_cosines_is_refused(
+    cosines: list[float], tmp_path: Path
+) -> None:
+    """The slice would be placed along the axes of the patient."""
     path, *others = write_series(tmp_path / "scan", itk_volume(voxels()))
     for other in others:
         other.unlink()
@@ -317,7 +323,7 @@ def test_one_slice_of_odd_axes_is_refused(cosines: list[float], tmp_path: Path) 
             load_volume(given)
 
 
-def test_a_slice_that_does_not_say_its_class_is_an_image(tmp_path: Path) -> None:
+def test_a_slice_without_a_class_counts_as_an_image(tmp_path: Path) -> None:
     pydicom = pytest.importorskip("pydicom")
     path = write_series(tmp_path / "scan", itk_volume(voxels()))[1]
     content = pydicom.dcmread(path)
@@ -326,7 +332,7 @@ def test_a_slice_that_does_not_say_its_class_is_an_image(tmp_path: Path) -> None
     np.testing.assert_array_equal(load_volume(tmp_path / "scan").data[0].numpy(), voxels())
 
 
-def test_what_is_no_image_is_passed_over(tmp_path: Path) -> None:
+def test_files_without_an_image_are_ignored(tmp_path: Path) -> None:
     paths = write_series(tmp_path / "scan", itk_volume(voxels()))
     report = (
         paths[0]

@@ -36,7 +36,7 @@ def grey() -> np.ndarray:
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (2, 0, 3, 1)])
-def test_frames_in_any_order(order: tuple[int, ...], tmp_path: Path) -> None:
+def test_frames_in_any_order_are_sorted_by_position(order: tuple[int, ...], tmp_path: Path) -> None:
     framed(tmp_path / "a.dcm", grey(), order)
     volume = load_volume(tmp_path / "a.dcm")
     np.testing.assert_array_equal(volume.data[0].numpy(), grey())
@@ -47,7 +47,7 @@ def test_frames_in_any_order(order: tuple[int, ...], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shared", [False, True])
-def test_slopes_of_frames(shared: bool, tmp_path: Path) -> None:
+def test_slopes_of_frames_are_applied(shared: bool, tmp_path: Path) -> None:
     content = framed(tmp_path / "a.dcm", grey(), (2, 0, 3, 1))
     del content.RescaleSlope, content.RescaleIntercept
     slopes = np.array([0.5, 0.5, 0.5, 0.5] if shared else [1.0, 0.5, 2.0, 0.25])
@@ -65,7 +65,7 @@ def test_slopes_of_frames(shared: bool, tmp_path: Path) -> None:
     np.testing.assert_allclose(found, grey() * slopes - 3)
 
 
-def test_a_frame_twice_and_a_frame_missing(tmp_path: Path) -> None:
+def test_duplicate_and_missing_frames_are_refused(tmp_path: Path) -> None:
     content = framed(tmp_path / "a.dcm", grey())
     each = content.PerFrameFunctionalGroupsSequence
     each[2].PlanePositionSequence = each[1].PlanePositionSequence
@@ -100,7 +100,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("edit", REFUSED, ids=lambda edit: edit.__name__)
-def test_a_frame_that_lies_nowhere_is_refused(edit: Any, tmp_path: Path) -> None:
+def test_a_frame_without_a_position_is_refused(edit: Any, tmp_path: Path) -> None:
     content = framed(tmp_path / "a.dcm", grey())
     edit(content.PerFrameFunctionalGroupsSequence)
     content.save_as(tmp_path / "a.dcm")
@@ -108,7 +108,7 @@ def test_a_frame_that_lies_nowhere_is_refused(edit: Any, tmp_path: Path) -> None
         load_volume(tmp_path / "a.dcm")
 
 
-def test_several_files_of_frames_are_not_one_series(tmp_path: Path) -> None:
+def test_several_multi_frame_files_are_not_one_series(tmp_path: Path) -> None:
     framed(tmp_path / "a.dcm", grey())
     (tmp_path / "b.dcm").write_bytes((tmp_path / "a.dcm").read_bytes())
     with pytest.raises(DataError, match=r"2 files of several frames in one series: a\.dcm, b\.dcm"):
@@ -116,7 +116,7 @@ def test_several_files_of_frames_are_not_one_series(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["no groups", "no pydicom"])
-def test_frames_of_a_secondary_capture_lie_as_they_are_stored(
+def test_frames_of_a_secondary_capture_keep_their_order(
     what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_frames(tmp_path / "a.dcm", itk_volume(grey()))
@@ -129,7 +129,7 @@ def test_frames_of_a_secondary_capture_lie_as_they_are_stored(
     np.testing.assert_array_equal(load_volume(tmp_path / "a.dcm").data[0].numpy(), grey())
 
 
-def test_frames_in_time_are_no_volume(tmp_path: Path) -> None:
+def test_a_time_series_of_frames_is_refused_as_a_volume(tmp_path: Path) -> None:
     content = framed(tmp_path / "a.dcm", grey())
     del content.PerFrameFunctionalGroupsSequence
     content.save_as(tmp_path / "a.dcm")
@@ -137,9 +137,7 @@ def test_frames_in_time_are_no_volume(tmp_path: Path) -> None:
         load_volume(tmp_path / "a.dcm")
 
 
-def test_without_pydicom_the_order_is_not_known(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_multi_frame_files_need_pydicom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     framed(tmp_path / "a.dcm", grey())
     monkeypatch.setitem(__import__("sys").modules, "pydicom", None)
     with pytest.raises(

@@ -53,7 +53,7 @@ def scan(folder: Path, kind: str = "axial", **given: Any) -> Any:
 
 @pytest.mark.parametrize("kind", TURNS)
 @pytest.mark.parametrize("names", ["abcd", "dcba"])
-def test_a_map_lies_where_its_nifti_does_bit_for_bit(kind: str, names: str, tmp_path: Path) -> None:
+def test_a_dicom_map_equals_its_nifti_bit_for_bit(kind: str, names: str, tmp_path: Path) -> None:
     import torch
 
     volume = scan(tmp_path / "scan", kind, names=list(names))
@@ -100,7 +100,7 @@ def test_a_map_says_what_it_is_and_refers_to_its_slices(tmp_path: Path) -> None:
         assert made_from.ReferencedSOPInstanceUID == f"{UID}.1.{number + 1}"
 
 
-def test_the_same_result_is_the_same_file(tmp_path: Path) -> None:
+def test_equal_results_are_written_as_equal_files(tmp_path: Path) -> None:
     volume = scan(tmp_path / "scan")
     once, again, other = (tmp_path / name / "m.dcm" for name in ("1", "2", "3"))
     write_dicom_map(once, drawn(), volume.source, NOTE)
@@ -148,7 +148,7 @@ def test_labels_are_segments_with_names_colours_and_integers(kind: str, tmp_path
 
 
 @pytest.mark.parametrize("kind", ["axial", "oblique", "feet first"])
-def test_one_label_alone_lies_in_its_place_for_itk_too(kind: str, tmp_path: Path) -> None:
+def test_a_single_label_is_placed_correctly_by_itk_too(kind: str, tmp_path: Path) -> None:
     shape = (8, 6, 4)  # whole bytes: GDCM makes up the bits of half a one
     write_series(tmp_path / "scan", itk_volume(voxels(shape), TURNS[kind]))
     volume = load_volume(tmp_path / "scan")
@@ -168,7 +168,7 @@ def test_one_label_alone_lies_in_its_place_for_itk_too(kind: str, tmp_path: Path
     np.testing.assert_array_equal(truth.numpy(), 4 * numbers)
 
 
-def test_labels_that_overlap_are_whole_and_none_is_a_label_too(tmp_path: Path) -> None:
+def test_overlapping_and_empty_labels_are_written(tmp_path: Path) -> None:
     volume = scan(tmp_path / "scan")
     masks = np.zeros((6, 5, 4, 2), bool)
     masks[1:5, 1:4, 1:3, 0] = masks[2:4, 2:4, 2:, 1] = True
@@ -186,7 +186,7 @@ def test_labels_that_overlap_are_whole_and_none_is_a_label_too(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("said", ["once", "of each frame"])
-def test_frames_of_one_file_are_referred_to_in_their_order(said: str, tmp_path: Path) -> None:
+def test_frames_of_a_multi_frame_file_are_referenced_in_order(said: str, tmp_path: Path) -> None:
     framed(tmp_path / "a.dcm", grey(), (2, 0, 3, 1))
     content = pydicom.dcmread(tmp_path / "a.dcm")
     if said == "of each frame":
@@ -208,7 +208,7 @@ def test_frames_of_one_file_are_referred_to_in_their_order(said: str, tmp_path: 
         assert made_from.ReferencedFrameNumber == (2, 0, 3, 1).index(number) + 1
 
 
-def test_a_name_in_another_alphabet_stays_a_name(tmp_path: Path) -> None:
+def test_a_patient_name_with_umlauts_is_kept(tmp_path: Path) -> None:
     volume = scan(tmp_path / "scan")
     for path in (tmp_path / "scan").iterdir():
         content = pydicom.dcmread(path)
@@ -241,7 +241,7 @@ def rounded_directions(content: Any, number: int) -> None:
 @pytest.mark.filterwarnings("ignore:Invalid value:UserWarning")
 @pytest.mark.filterwarnings("ignore:The value length:UserWarning")
 @pytest.mark.parametrize("edit", [odd_texts, several_places, wrong_distances, rounded_directions])
-def test_oddities_of_a_series_are_no_hindrance(edit: Any, tmp_path: Path) -> None:
+def test_unusual_attributes_of_a_series_are_accepted(edit: Any, tmp_path: Path) -> None:
     for number, path in enumerate(write_series(tmp_path / "scan", itk_volume(voxels()))):
         content = pydicom.dcmread(path)
         edit(content, number)
@@ -256,7 +256,9 @@ def test_oddities_of_a_series_are_no_hindrance(edit: Any, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("shape", [(6, 5, 4), (16, 6, 4), (4, 6, 4)])
-def test_bits_of_frames_of_any_length(shape: tuple[int, ...], tmp_path: Path) -> None:
+def test_segmentations_of_any_frame_size_are_read_back(
+    shape: tuple[int, ...], tmp_path: Path
+) -> None:
     write_series(tmp_path / "scan", itk_volume(voxels(shape)))
     volume = load_volume(tmp_path / "scan")
     numbers = np.random.default_rng(0).integers(0, 3, shape).astype(np.uint16)
@@ -274,14 +276,14 @@ def test_maps_and_segments_beside_the_slices_are_passed_over(tmp_path: Path) -> 
     np.testing.assert_array_equal(load_volume(tmp_path / "scan").data[0].numpy(), voxels())
 
 
-def test_a_result_on_another_grid_is_a_mistake(tmp_path: Path) -> None:
+def test_a_result_on_another_grid_is_refused(tmp_path: Path) -> None:
     volume = scan(tmp_path / "scan")
     with pytest.raises(DataError, match=r"a result of shape \(4, 5, 6\) for a grid of \(6, 5, 4\)"):
         write_dicom_map(tmp_path / "m.dcm", drawn((4, 5, 6)), volume.source, NOTE)
     assert not (tmp_path / "m.dcm").exists()
 
 
-def test_what_cannot_be_referred_to_is_refused(tmp_path: Path, monkeypatch: Any) -> None:
+def test_slices_that_cannot_be_referenced_are_refused(tmp_path: Path, monkeypatch: Any) -> None:
     scan(tmp_path / "scan")
     require_dicom_output(tmp_path / "scan")
     path = tmp_path / "scan" / "IM0000.dcm"

@@ -37,18 +37,18 @@ def test_whole_numbers_are_copied_as_they_are() -> None:
     assert np.allclose(copy.affine, oblique().affine, atol=1e-5)
 
 
-def test_a_scan_of_fractions_is_true_to_its_step() -> None:
+def test_a_scan_of_fractions_is_exact_to_half_a_step() -> None:
     array = np.random.default_rng(0).normal(5, 2, SHAPE)
     copy = opened(scan_copy(array, oblique()))
     step = (array.max() - array.min()) / 65534
     assert np.abs(copy.get_fdata() - array).max() <= 0.51 * step
 
 
-def test_an_even_scan_keeps_its_value() -> None:
+def test_a_constant_scan_keeps_its_value() -> None:
     assert np.allclose(opened(scan_copy(np.full(SHAPE, 0.3), oblique())).get_fdata(), 0.3)
 
 
-def test_a_map_is_true_to_half_a_thousandth_and_never_clipped() -> None:
+def test_a_map_is_exact_to_half_a_thousandth_and_not_clipped() -> None:
     array = np.random.default_rng(0).standard_t(2, SHAPE).clip(-20, 20)
     array[0, 0, 0], array[1, 1, 1] = 14.0, -29.0
     copy = opened(map_copy(array, oblique(), 1.0)).get_fdata()
@@ -56,21 +56,21 @@ def test_a_map_is_true_to_half_a_thousandth_and_never_clipped() -> None:
     assert copy[1, 1, 1] == pytest.approx(-29.0)
 
 
-def test_the_strongest_of_a_wild_map_is_true() -> None:
+def test_the_largest_value_of_a_map_with_outliers_is_exact() -> None:
     array = np.zeros(SHAPE)
     array[2, 3, 4] = 1e6
     assert opened(map_copy(array, oblique(), 1.0)).get_fdata()[2, 3, 4] == pytest.approx(1e6)
 
 
 @pytest.mark.parametrize("most", [255, 1000])
-def test_labels_are_labels(most: int) -> None:
+def test_labels_are_copied_exactly_as_labels(most: int) -> None:
     array = np.random.default_rng(0).integers(0, most + 1, SHAPE)
     copy = opened(label_copy(array, oblique()))
     assert np.array_equal(copy.get_fdata(), array)
     assert copy.header.get_intent()[0] == "label"
 
 
-def test_colours_stay() -> None:
+def test_colours_are_copied_exactly() -> None:
     array = np.random.default_rng(0).integers(0, 256, (3, 6, 5))
     copy = np.asarray(opened(colour_copy(array, Grid((6, 5), np.eye(4)))).dataobj)
     assert copy.shape == (6, 5, 1)
@@ -87,7 +87,7 @@ def test_a_small_image_is_shown_whole() -> None:
         assert np.array_equal(copy(array), array)
 
 
-def test_a_large_image_is_cropped_to_its_segmentation_and_says_so() -> None:
+def test_a_large_image_is_cropped_to_its_segmentation_with_a_note() -> None:
     mask = np.zeros(SHAPE, bool)
     mask[4:6, 5:7, 3:5] = True
     view = excerpt_of(oblique(), mask, margin_mm=2.0, most_voxels=400)
@@ -98,7 +98,7 @@ def test_a_large_image_is_cropped_to_its_segmentation_and_says_so() -> None:
     assert shown.to_mm((0, 0, 0)) == pytest.approx(oblique().to_mm((1, 3, 2)))
 
 
-def test_what_is_still_too_large_is_thinned_out_and_keeps_its_place() -> None:
+def test_an_image_still_too_large_is_thinned_out_in_place() -> None:
     view = excerpt_of(oblique(), None, most_voxels=400)
     assert view.stride == 2
     assert "one voxel for 2" in view.note

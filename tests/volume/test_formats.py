@@ -57,7 +57,7 @@ def test_a_label_map_may_be_a_pair(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".hdr", ".img"])
-def test_half_a_pair(suffix: str, tmp_path: Path) -> None:
+def test_half_of_a_pair_is_refused(suffix: str, tmp_path: Path) -> None:
     pair(tmp_path)
     kept = tmp_path / f"a{suffix}"
     gone = tmp_path / ("a.img" if suffix == ".hdr" else "a.hdr")
@@ -66,7 +66,7 @@ def test_half_a_pair(suffix: str, tmp_path: Path) -> None:
         read(kept)
 
 
-def test_a_torn_pair(tmp_path: Path) -> None:
+def test_a_torn_pair_is_refused(tmp_path: Path) -> None:
     pair(tmp_path)
     content = (tmp_path / "a.img").read_bytes()
     (tmp_path / "a.img").write_bytes(content[:100])
@@ -107,7 +107,7 @@ def test_gzip_called_nii_and_plain_called_nii_gz_are_read(
 
 
 @pytest.mark.parametrize("kept", [0.2, 0.6, 0.98])
-def test_torn_files_of_the_other_name(kept: float, tmp_path: Path) -> None:
+def test_torn_files_with_the_other_suffix_are_refused(kept: float, tmp_path: Path) -> None:
     for name, other in (("a.nii.gz", "b.nii"), ("c.nii", "d.nii.gz")):
         content = save_nifti(tmp_path / name, noise(SHAPE)).read_bytes()
         (tmp_path / other).write_bytes(content[: int(kept * len(content))])
@@ -116,7 +116,7 @@ def test_torn_files_of_the_other_name(kept: float, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["A.NII", "a.Nii.GZ", "a.NII.gz"])
-def test_suffixes_in_any_case(name: str, tmp_path: Path) -> None:
+def test_suffixes_may_be_in_any_case(name: str, tmp_path: Path) -> None:
     array = noise(SHAPE)
     plain = save_nifti(tmp_path / "x.nii", array)
     if name.lower().endswith(".gz"):
@@ -128,7 +128,7 @@ def test_suffixes_in_any_case(name: str, tmp_path: Path) -> None:
     assert image_stem(name).lower() == "a"
 
 
-def test_a_pair_in_capitals(tmp_path: Path) -> None:
+def test_a_pair_with_upper_case_suffixes_is_read(tmp_path: Path) -> None:
     array = pair(tmp_path)
     for suffix in (".hdr", ".img"):
         (tmp_path / f"a{suffix}").rename(tmp_path / f"A{suffix.upper()}")
@@ -136,7 +136,7 @@ def test_a_pair_in_capitals(tmp_path: Path) -> None:
     assert members(tmp_path / "A.HDR") == (tmp_path / "A.HDR", tmp_path / "A.IMG")
 
 
-def test_what_makes_a_picture_that_is_read_is_said_once() -> None:
+def test_the_hint_for_unsupported_pictures_names_the_supported_ones() -> None:
     words = "convert it to PNG, JPEG or TIFF with any picture program"
     assert how_to_convert(".bmp") == how_to_convert(".gif") == words
 
@@ -150,7 +150,7 @@ def test_other_formats_are_called_by_name(suffix: str, tmp_path: Path) -> None:
         read(path)
 
 
-def test_a_zarr_folder_too_and_what_is_missing_is_missing(tmp_path: Path) -> None:
+def test_a_zarr_folder_is_refused_and_missing_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "scan.zarr").mkdir()
     with pytest.raises(DataError, match=r"\.zarr is not supported"):
         read(tmp_path / "scan.zarr")
@@ -162,7 +162,7 @@ def test_a_zarr_folder_too_and_what_is_missing_is_missing(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["scan.nii", "scan.nii.gz"])
-def test_dicom_and_nrrd_are_known_by_what_they_hold(name: str, tmp_path: Path) -> None:
+def test_dicom_and_nrrd_files_are_recognised_by_content(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(bytes(128) + b"DICM" + bytes(600))
     with pytest.raises(DataError, match=r"a DICOM file, not NIfTI; rename it to \.dcm"):
         read(tmp_path / name)

@@ -60,7 +60,7 @@ def test_steps_are_taken_in_their_order() -> None:
     np.testing.assert_array_equal(scaled_first, 80.0)
 
 
-def test_the_foreground_is_that_of_the_image_as_it_enters() -> None:
+def test_the_foreground_is_that_of_the_image_before_the_first_step() -> None:
     data = torch.zeros(2, 9, 9, 9)
     data[0, 2:7, 2:7, 2:7] = torch.from_numpy(noise((5, 5, 5))).abs() * 50 + 10
     data[1, 3:8, 3:8, 3:8] = torch.from_numpy(noise((5, 5, 5), 1)).abs() * 9 + 10
@@ -73,7 +73,7 @@ def test_the_foreground_is_that_of_the_image_as_it_enters() -> None:
         np.testing.assert_allclose(got[number], expected, rtol=1e-5, atol=1e-6)
 
 
-def test_before_resampling_is_not_after() -> None:
+def test_steps_before_and_after_resampling_differ() -> None:
     data = image()
     volume = volume_from_tensor(data, (1.0, 1.0, 2.0))
     results = {}
@@ -100,7 +100,7 @@ def test_a_large_offset_is_normalised_before_the_cast(steps: Any) -> None:
     assert got.std() > 0.1
 
 
-def test_float64_values_that_float32_holds_give_the_bits_of_before() -> None:
+def test_float64_values_that_fit_float32_give_the_same_bits() -> None:
     data = image()
     for rule in (Intensity("zscore"), Intensity("percentile", 1, 99), Intensity("window", 0, 90)):
         chain = Preprocess(None, (1.3, 0.7, 1.1), rule)
@@ -140,7 +140,7 @@ WRITTEN: list[tuple[Any, Any]] = [
 
 
 @pytest.mark.parametrize(("written", "meant"), WRITTEN, ids=str)
-def test_what_is_written_is_what_is_meant(written: Any, meant: Any) -> None:
+def test_every_form_of_a_step_is_parsed(written: Any, meant: Any) -> None:
     assert intensity_of(written) == meant
 
 
@@ -167,12 +167,12 @@ UNKNOWN: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("written", "message"), UNKNOWN, ids=str)
-def test_what_is_unknown_is_refused_with_the_nearest(written: Any, message: str) -> None:
+def test_unknown_steps_are_refused_with_the_nearest(written: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         step_of(written)
 
 
-def test_what_is_no_step_at_all() -> None:
+def test_a_value_that_is_not_a_step_is_refused() -> None:
     as_installed = inspect.unwrap(step_of)  # without the type checks of tests
     with pytest.raises(ConfigError, match="intensity: 5 is not a step; such as zscore"):
         as_installed(5)
@@ -186,7 +186,7 @@ def test_what_is_no_step_at_all() -> None:
         (-1, "there is no channel -1"),
     ],
 )
-def test_an_unknown_channel(channel: Any, message: str) -> None:
+def test_an_unknown_channel_is_refused(channel: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         preprocessed([{"zscore": True, "channels": [channel]}], image())
 
@@ -206,7 +206,7 @@ SPANS: list[tuple[list[Any], tuple[float, float] | None]] = [
 
 
 @pytest.mark.parametrize(("steps", "span"), SPANS, ids=str)
-def test_bounds_that_steps_set_are_those_that_the_image_is_drawn_between(
+def test_bounds_set_by_steps_are_the_display_range(
     steps: list[Any], span: tuple[float, float] | None
 ) -> None:
     data = torch.rand(1, 3, 4) * 2

@@ -68,7 +68,7 @@ def test_equal_to_monai_bit_for_bit_in_float32(name: str, ndim: int) -> None:
 
 
 @pytest.mark.parametrize("name", MONAI)
-def test_in_float64_it_is_the_same_formula(name: str, ndim: int) -> None:
+def test_rules_in_float64_equal_monai(name: str, ndim: int) -> None:
     rule, transform = MONAI[name]
     v = channel(ndim)
     got = rule(v.double(), nothing)
@@ -77,13 +77,13 @@ def test_in_float64_it_is_the_same_formula(name: str, ndim: int) -> None:
     np.testing.assert_allclose(got.numpy(), expected.numpy(), rtol=1e-5, atol=1e-5)
 
 
-def test_ct_is_nnunets(ndim: int) -> None:
+def test_the_ct_rule_equals_nnunet(ndim: int) -> None:
     v = channel(ndim).double()
     got = Ct(-150, 210.5, 71.3, 60.2)(v, nothing)
     np.testing.assert_allclose(got, nnunet_ct(v.numpy(), -150, 210.5, 71.3, 60.2), rtol=1e-14)
 
 
-def test_foreground_is_nnunets_mask_with_holes_filled() -> None:
+def test_the_foreground_equals_the_mask_of_nnunet_with_holes_filled() -> None:
     data = torch.zeros(2, 12, 12, 12, dtype=torch.float64)
     shell = torch.from_numpy(noise((8, 8, 8))).double() * 40 + 300
     shell[3:5, 3:5, 3:5] = 0.0  # a hole within the head
@@ -102,13 +102,13 @@ def test_foreground_is_nnunets_mask_with_holes_filled() -> None:
     assert (ZScore()(data[0], nothing) - torch.from_numpy(expected)).abs().max() > 0.1
 
 
-def test_above_mean_is_torchios(ndim: int) -> None:
+def test_the_above_mean_rule_equals_torchio(ndim: int) -> None:
     v = channel(ndim).double()
     got = ZScore("above_mean")(v, nothing)
     np.testing.assert_allclose(got, torchio_above_mean(v.numpy()), rtol=1e-12)
 
 
-def test_what_numbers_alone_say(ndim: int) -> None:
+def test_rules_of_given_numbers_equal_their_formula(ndim: int) -> None:
     v = channel(ndim).double()
     assert torch.equal(Linear(0.01, -1)(v, nothing), v * 0.01 - 1)
     assert torch.equal(Clip(-50, 120)(v, nothing), v.clamp(-50, 120))
@@ -131,7 +131,7 @@ CONSTANT = {
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", CONSTANT)
-def test_a_constant_channel_is_a_constant(name: str, dtype: torch.dtype) -> None:
+def test_a_constant_channel_stays_constant(name: str, dtype: torch.dtype) -> None:
     rule, expected = CONSTANT[name]
     # 0.1 has no exact mean: a rounded one would be divided by a std of rounding.
     v = torch.full((7, 6), 0.1, dtype=dtype)
@@ -140,7 +140,7 @@ def test_a_constant_channel_is_a_constant(name: str, dtype: torch.dtype) -> None
 
 
 @pytest.mark.parametrize("over", ["nonzero", "foreground"])
-def test_a_channel_of_zeros_stays(over: str) -> None:
+def test_a_channel_of_zeros_stays_zero(over: str) -> None:
     v = torch.zeros(5, 4)
     assert torch.equal(ZScore(over)(v, lambda: v != 0), v)  # type: ignore[arg-type]
 
@@ -150,7 +150,7 @@ def test_one_voxel_above_the_mean_has_a_std_of_one() -> None:
     assert ZScore("above_mean")(v, nothing).tolist() == [[-4.0, -4.0], [-4.0, 0.0]]
 
 
-def test_a_large_offset_takes_no_digits() -> None:
+def test_a_large_offset_costs_no_precision() -> None:
     small = torch.from_numpy(noise((20, 20))).double()
     v = small + 1e9
     for rule in (ZScore(), Rescale(), Percentile(2, 98), ZScore("above_mean"), ZScore("nonzero")):
@@ -193,7 +193,7 @@ FIXED: list[Rule] = [
 
 
 @pytest.mark.parametrize("rule", FIXED, ids=str)
-def test_a_fixed_rule_is_the_same_and_knows_no_other_voxel(rule: Rule) -> None:
+def test_a_fixed_rule_equals_the_rule_and_depends_on_its_voxel_only(rule: Rule) -> None:
     v = channel(3).double()
     inside = foreground_of(v[None])
     fixed = rule.fixed(v, lambda: inside)
@@ -205,7 +205,7 @@ def test_a_fixed_rule_is_the_same_and_knows_no_other_voxel(rule: Rule) -> None:
     assert not changed.flatten()[1:].any()
 
 
-def test_fixed_rules_of_what_has_no_statistics() -> None:
+def test_fixed_rules_of_constant_channels_and_of_rules_without_statistics() -> None:
     flat, other = torch.full((2, 3), 7.0), torch.arange(6.0).reshape(2, 3)
     for rule in (Percentile(10, 85), Rescale(-1, 3), ZScore()):
         assert torch.equal(rule.fixed(flat, nothing)(other, nothing), rule(flat, nothing))
@@ -214,7 +214,7 @@ def test_fixed_rules_of_what_has_no_statistics() -> None:
     assert float(log(torch.tensor([-9.0]), nothing)) == 0.0  # as the lowest that was seen
 
 
-def test_percentiles_under_a_graph_are_the_same() -> None:
+def test_percentiles_with_gradients_equal_those_without() -> None:
     v = channel(3).double()
     for low, high in ((0, 100), (1, 99), (12.34, 56.78)):
         rule = Percentile(low, high)
@@ -237,13 +237,13 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_impossible_numbers(what: str) -> None:
+def test_impossible_numbers_are_refused(what: str) -> None:
     make, message = REFUSED[what]
     with pytest.raises(ConfigError, match=message):
         make()
 
 
 @pytest.mark.parametrize("lowest", [-1.0, -1.5])
-def test_no_logarithm_of_nothing(lowest: float) -> None:
+def test_the_logarithm_of_values_up_to_minus_one_is_refused(lowest: float) -> None:
     with pytest.raises(StepError, match=rf"a value is {lowest:g}, and log\(1 \+ v\) needs"):
         Log()(torch.tensor([[3.0, lowest]]), nothing)

@@ -126,7 +126,7 @@ def test_the_asked_spacing_is_reached(ndim: int) -> None:
 
 
 @pytest.mark.parametrize("spacing", SPACINGS)
-def test_labels_stay_labels_both_ways(ndim: int, spacing: str) -> None:
+def test_label_integers_are_kept_there_and_back(ndim: int, spacing: str) -> None:
     shape = (17, 15, 13)[:ndim]
     blocks = torch.zeros(shape, dtype=torch.long)
     blocks[tuple(slice(0, n // 2) for n in shape)] = 7
@@ -159,7 +159,7 @@ def test_reorient_like_turns_the_grid_with_the_data() -> None:
     assert torch.equal(moved, Preprocess(orientation="IPR")(volume).data)
 
 
-def test_a_map_keeps_height_not_sum() -> None:
+def test_a_map_brought_back_keeps_its_values_not_its_sum() -> None:
     # Densities: a fourfold finer grid in 2D holds about four times the sum.
     before = source("anisotropic", 2, torch.ones(1, 17, 15))
     after = Preprocess(None, (0.35, 0.95))(before)

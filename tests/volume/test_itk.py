@@ -69,7 +69,7 @@ def commas(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_numbers_have_a_point_in_every_locale(
+def test_numbers_are_read_with_a_point_in_every_locale(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = written(tmp_path / "a.nrrd", noise((6, 5, 4)), rotation(11, -7, 17))
@@ -137,7 +137,7 @@ def test_vectors_and_a_fourth_axis_are_channels(suffix: str, tmp_path: Path) -> 
         np.testing.assert_allclose(volume.grid.spacing_mm, (0.7, 1.9, 3.1))
 
 
-def test_vectors_at_one_point_in_time_are_channels_and_at_several_no_image(tmp_path: Path) -> None:
+def test_vectors_of_one_time_point_are_channels_and_of_several_refused(tmp_path: Path) -> None:
     array = noise((6, 5, 4, 1, 2))
     for times in (1, 2):
         stored = np.repeat(array, times, axis=3).transpose(3, 2, 1, 0, 4)
@@ -149,7 +149,7 @@ def test_vectors_at_one_point_in_time_are_channels_and_at_several_no_image(tmp_p
         read(tmp_path / "2.nrrd", num_channels=2)
 
 
-def test_the_axis_of_channels_may_be_another(tmp_path: Path) -> None:
+def test_another_axis_of_channels_may_be_chosen(tmp_path: Path) -> None:
     array = noise((3, 6, 5, 4))
     image = sitk.GetImageFromArray(array.T, isVector=False)
     image.SetSpacing((1.0, 0.7, 1.9, 3.1))
@@ -161,7 +161,7 @@ def test_the_axis_of_channels_may_be_another(tmp_path: Path) -> None:
     np.testing.assert_allclose(volume.grid.to_mm((0, 0, 0)), (-12.5, 40.0, 7.25))
 
 
-def test_two_axes_make_a_plane(tmp_path: Path) -> None:
+def test_a_2d_nrrd_is_read_as_a_plane(tmp_path: Path) -> None:
     array = noise((6, 5))
     written(tmp_path / "a.nrrd", array)
     volume = load_volume(tmp_path / "a.nrrd")
@@ -171,9 +171,7 @@ def test_two_axes_make_a_plane(tmp_path: Path) -> None:
     np.testing.assert_allclose(volume.grid.to_mm((1, 0)), (-13.2, 40.0, 0))
 
 
-def test_a_program_without_a_place_for_errors_reads_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_are_read_without_a_stderr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     array = noise((6, 5, 4))
     written(tmp_path / "a.nrrd", array)
     (tmp_path / "b.nrrd").write_bytes((tmp_path / "a.nrrd").read_bytes()[:-60])
@@ -185,7 +183,7 @@ def test_a_program_without_a_place_for_errors_reads_too(
 
 @pytest.mark.parametrize("suffix", [".nrrd", ".mha", ".mhd", ".nhdr"])
 @pytest.mark.parametrize("compressed", [False, True])
-def test_torn_files(
+def test_torn_files_are_refused(
     suffix: str, compressed: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / f"a{suffix}"
@@ -207,7 +205,7 @@ def test_torn_files(
         ("left-anterior-superior", (-1, 1, 1)),
     ],
 )
-def test_an_nrrd_in_any_space(space: str, sign: tuple[int, ...], tmp_path: Path) -> None:
+def test_an_nrrd_in_any_space_is_read(space: str, sign: tuple[int, ...], tmp_path: Path) -> None:
     array = noise((3, 4, 2))
     head = (
         f"NRRD0004\ntype: float\ndimension: 3\nspace: {space}\nsizes: 3 4 2\n"
@@ -223,7 +221,7 @@ def test_an_nrrd_in_any_space(space: str, sign: tuple[int, ...], tmp_path: Path)
 
 @pytest.mark.parametrize("suffix", [".mhd", ".nhdr"])
 @pytest.mark.parametrize("compressed", [False, True])
-def test_the_voxels_of_a_header_are_its_members(
+def test_a_header_and_its_voxel_file_are_members(
     suffix: str, compressed: bool, tmp_path: Path
 ) -> None:
     path = tmp_path / f"a{suffix}"
@@ -239,7 +237,7 @@ def test_the_voxels_of_a_header_are_its_members(
 @pytest.mark.parametrize(
     "listed", ["LIST\ns1.raw\ns2.raw\n", "s%d.raw 1 2 1\n", "LIST 2D\ns1.raw\ns2.raw\n"]
 )
-def test_slices_that_a_header_lists_are_its_members(listed: str, tmp_path: Path) -> None:
+def test_slices_listed_by_a_header_are_members(listed: str, tmp_path: Path) -> None:
     array = noise((6, 5, 2))
     written(tmp_path / "a.mhd", array)
     text = (tmp_path / "a.mhd").read_text().replace("a.raw\n", listed)
@@ -252,7 +250,7 @@ def test_slices_that_a_header_lists_are_its_members(listed: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_another_content_under_the_name(suffix: str, tmp_path: Path) -> None:
+def test_another_content_under_the_suffix_is_refused(suffix: str, tmp_path: Path) -> None:
     (tmp_path / f"a{suffix}").write_bytes(b"no image at all\n\n" + bytes(600))
     with pytest.raises(DataError, match=rf"a\{suffix}: cannot be read: \w"):
         read(tmp_path / f"a{suffix}")

@@ -44,7 +44,7 @@ def test_a_cut_jpeg_is_refused_and_a_whole_one_is_read(
                 read_picture(path, "yx")
 
 
-def test_what_stands_behind_the_pixels_does_no_harm(tmp_path: Path) -> None:
+def test_data_after_the_pixels_is_accepted(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(jpeg(True) + b"more" * 30)
     read_picture(path, "yx")
@@ -82,7 +82,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_a_header_that_no_program_would_write_is_refused(what: str, tmp_path: Path) -> None:
+def test_an_implausible_header_is_refused(what: str, tmp_path: Path) -> None:
     change, message = REFUSED[what]
     path = tmp_path / "a.jpg"
     path.write_bytes(change(jpeg(False)))

@@ -77,7 +77,7 @@ def test_integers_are_exact_through_reading_moving_and_writing(
         np.testing.assert_array_equal(written, truth.astype(written.dtype))
 
 
-def test_two_neighbours_that_float32_merges_stay_apart_when_resampled(tmp_path: Path) -> None:
+def test_integers_that_float32_merges_stay_distinct_when_resampled(tmp_path: Path) -> None:
     truth = np.zeros(SHAPE, np.uint32)
     truth[:4], truth[4:] = 312782546, 312782550
     assert len({float(np.float32(value)) for value in (312782546, 312782550)}) == 1
@@ -95,14 +95,14 @@ def test_two_neighbours_that_float32_merges_stay_apart_when_resampled(tmp_path: 
     }
 
 
-def test_big_endian_and_memory_mapped_maps(tmp_path: Path) -> None:
+def test_big_endian_and_memory_mapped_label_maps_are_read(tmp_path: Path) -> None:
     truth = regions([0, 312782546, 312782550], np.uint32)
     path = save_nifti(tmp_path / "label.nii", truth.astype(">u4"), byteorder=">")
     np.testing.assert_array_equal(label_of(path).numpy(), truth)
 
 
 @pytest.mark.parametrize("slope", [0.99999334, 1.0000067])
-def test_values_of_a_scale_factor_are_rounded_and_that_is_said(
+def test_values_with_a_scale_factor_are_rounded_with_a_warning(
     slope: float, tmp_path: Path
 ) -> None:
     truth = regions([0, 1, 2, 3], np.int16)
@@ -113,7 +113,7 @@ def test_values_of_a_scale_factor_are_rounded_and_that_is_said(
     np.testing.assert_array_equal(found.numpy(), truth)
 
 
-def test_2_99998_is_3(tmp_path: Path) -> None:
+def test_the_value_2_99998_is_rounded_to_3_with_a_warning(tmp_path: Path) -> None:
     values = np.full(SHAPE, 2.99998)
     path = save_nifti(tmp_path / "label.nii.gz", values)
     with pytest.warns(ReadingWarning, match=r"693 voxels are .* such as 2\.99998 to 3"):
@@ -122,7 +122,9 @@ def test_2_99998_is_3(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::esegeta.volume.ReadingWarning")
 @pytest.mark.parametrize(("value", "integer"), [(2.99, 3), (3.0099, 3), (2.989, None), (2.5, None)])
-def test_a_hundredth_is_the_limit(value: float, integer: int | None, tmp_path: Path) -> None:
+def test_values_are_rounded_within_a_hundredth(
+    value: float, integer: int | None, tmp_path: Path
+) -> None:
     values = np.full(SHAPE, 1.0)
     values[2, 3, 4] = value
     path = save_nifti(tmp_path / "label.nii.gz", values)
@@ -151,7 +153,7 @@ def test_nan_in_a_label_map_is_named_with_its_place(bad: float, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("value", [2.0**63, -(2.0**64), 1e300])
-def test_integers_that_no_type_holds_are_refused(value: float, tmp_path: Path) -> None:
+def test_integers_beyond_63_bits_are_refused(value: float, tmp_path: Path) -> None:
     values = np.zeros(SHAPE)
     values[0, 0, 0] = value
     with pytest.raises(DataError, match=r"integers of up to 63 bits; 1 voxels? .* beyond"):
@@ -161,7 +163,7 @@ def test_integers_that_no_type_holds_are_refused(value: float, tmp_path: Path) -
         label_of(path)
 
 
-def test_an_ordinary_map_is_read_without_a_word(tmp_path: Path) -> None:
+def test_an_ordinary_label_map_is_read_without_a_warning(tmp_path: Path) -> None:
     truth = regions([0, 1, 2], np.uint8)
     for slope, inter in ((1.0, 0.0), (2.0, 1.0)):
         path = with_scale(save_nifti(tmp_path / "label.nii", truth), slope, inter)

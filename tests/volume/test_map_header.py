@@ -31,7 +31,7 @@ def ramp() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("is_signed", [True, False])
-def test_viewers_open_a_map_where_its_values_are(is_signed: bool, tmp_path: Path) -> None:
+def test_the_header_gives_viewers_the_display_range(is_signed: bool, tmp_path: Path) -> None:
     data = ramp() if is_signed else ramp().abs()
     # 200 magnitudes above zero, 10 to 2000: the place 0.995 * 199 = 198.005 is 1990.05.
     display = display_of(data.numpy(), is_signed=is_signed)
@@ -45,14 +45,14 @@ def test_viewers_open_a_map_where_its_values_are(is_signed: bool, tmp_path: Path
     assert shown["negative"] == ("blue" if is_signed else None)
 
 
-def test_one_outlier_does_not_hide_the_map(tmp_path: Path) -> None:
+def test_an_outlier_does_not_set_the_display_range(tmp_path: Path) -> None:
     data = torch.ones(SHAPE)
     data[0, 0, 0] = -1e6
     header = written(tmp_path, data, MapHeader()).header
     assert (header["cal_min"], header["cal_max"]) == (-1, 1)
 
 
-def test_a_map_of_nothing_has_no_range(tmp_path: Path) -> None:
+def test_a_map_of_zeros_has_no_display_range(tmp_path: Path) -> None:
     for dtype in ("float32", "int16"):
         image = written(tmp_path, torch.zeros(SHAPE), MapHeader(dtype=dtype))
         assert (image.header["cal_min"], image.header["cal_max"]) == (0, 0)

@@ -55,7 +55,9 @@ WRITERS: dict[str, Callable[[Path], None]] = {
 
 @pytest.mark.parametrize("name", WRITERS)
 @pytest.mark.parametrize("orientation", [None, "RAS", "SPL"])
-def test_one_array_one_grid_one_map(name: str, orientation: str | None, tmp_path: Path) -> None:
+def test_every_format_gives_the_same_array_grid_and_map(
+    name: str, orientation: str | None, tmp_path: Path
+) -> None:
     WRITERS[name](tmp_path / name)
     case = Case("a", (tmp_path / name,))
     plain, _ = read_case(case, Preprocess(), Reading(1, 3))

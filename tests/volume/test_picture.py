@@ -48,14 +48,14 @@ def test_a_grey_picture_is_rows_by_columns(dtype: type, suffix: str, tmp_path: P
             assert volume.data[0, y, x] == rows[y, x]
 
 
-def test_a_picture_is_what_pillow_gives_torchvision(tmp_path: Path) -> None:
+def test_a_picture_equals_that_of_torchvision(tmp_path: Path) -> None:
     path = save_picture(tmp_path / "a.png", levels(3))
     with Image.open(path) as image:
         seen = np.asarray(image).transpose(2, 0, 1)  # as torchvision's pil_to_tensor does
     np.testing.assert_array_equal(load_volume(path).data.numpy(), seen)
 
 
-def test_columns_first_is_what_monai_gives(tmp_path: Path) -> None:
+def test_a_picture_with_columns_first_equals_that_of_monai(tmp_path: Path) -> None:
     from monai.transforms import LoadImage
 
     path = save_picture(tmp_path / "a.png", levels())
@@ -78,7 +78,7 @@ def test_colours_are_three_channels(dtype: type, suffix: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize("suffix", [".jpg", ".jpeg"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_jpeg(suffix: str, channels: int, tmp_path: Path) -> None:
+def test_a_jpeg_is_read(suffix: str, channels: int, tmp_path: Path) -> None:
     # JPEG is lossy but for smooth pictures: a ramp along x that differs by channel.
     ramp = 20 + 10 * np.arange(WIDTH)[None, :, None] + 15 * np.arange(channels)
     rows = np.broadcast_to(ramp, (HEIGHT, WIDTH, channels)).astype(np.uint8)
@@ -93,7 +93,7 @@ def test_jpeg(suffix: str, channels: int, tmp_path: Path) -> None:
     np.testing.assert_array_equal(volume.data.numpy(), np.moveaxis(decoded, -1, 0))
 
 
-def test_one_picture_a_channel(tmp_path: Path) -> None:
+def test_several_pictures_are_channels(tmp_path: Path) -> None:
     first = save_picture(tmp_path / "a.png", levels())
     second = save_picture(tmp_path / "b.png", 255 - levels())
     volume = read([first, second], num_channels=2, ndim=2)
@@ -103,12 +103,12 @@ def test_one_picture_a_channel(tmp_path: Path) -> None:
     assert not third.is_colour
 
 
-def test_load_volume_knows_colours(tmp_path: Path) -> None:
+def test_load_volume_reads_colours_as_channels(tmp_path: Path) -> None:
     assert load_volume(save_picture(tmp_path / "a.png", levels(3))).num_channels == 3
 
 
 @pytest.mark.parametrize("axes", AXES)
-def test_a_map_of_a_picture_lies_on_its_pixels(axes: str, tmp_path: Path) -> None:
+def test_a_map_of_a_picture_has_the_grid_of_its_pixels(axes: str, tmp_path: Path) -> None:
     volume = load_volume(save_picture(tmp_path / "a.png", levels()), picture_axes=axes)
     write_map(tmp_path / "map.nii.gz", volume.data[0], volume)
     np.testing.assert_array_equal(array_of(tmp_path / "map.nii.gz"), volume.data[0].numpy())
@@ -136,7 +136,7 @@ def test_itk_finds_each_value_of_a_map_at_its_pixel(axes: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("axes", AXES)
-def test_turned_to_ras_both_readings_are_the_same_image(axes: str, tmp_path: Path) -> None:
+def test_both_axis_orders_give_the_same_image_in_ras(axes: str, tmp_path: Path) -> None:
     rows = levels()
     volume = load_volume(
         save_picture(tmp_path / "a.png", rows), picture_axes=axes, orientation="RAS"
@@ -159,7 +159,7 @@ def test_a_map_comes_back_from_a_resampled_picture(axes: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("axes", AXES)
-def test_a_picture_as_label_map(axes: str, tmp_path: Path) -> None:
+def test_a_picture_is_read_as_a_label_map(axes: str, tmp_path: Path) -> None:
     image = save_picture(tmp_path / "a.png", levels())
     truth = (levels() > 128).astype(np.uint8)
     label = save_picture(tmp_path / "b.png", truth)
@@ -194,7 +194,7 @@ def test_pixels_have_no_size(tmp_path: Path) -> None:
     assert nifti.voxel_volume_ml == nifti.grid.voxel_volume_ml
 
 
-def test_pictures_that_are_missing_foreign_or_torn(tmp_path: Path) -> None:
+def test_missing_and_damaged_pictures_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         read(tmp_path / "none.png", ndim=2)
     (tmp_path / "a.png").write_bytes(b"this is text")
@@ -202,7 +202,7 @@ def test_pictures_that_are_missing_foreign_or_torn(tmp_path: Path) -> None:
         read(tmp_path / "a.png", ndim=2)
 
 
-def test_a_picture_for_a_network_of_other_channels_or_axes(tmp_path: Path) -> None:
+def test_a_picture_unfit_for_the_network_is_refused(tmp_path: Path) -> None:
     path = save_picture(tmp_path / "a.png", levels(3))
     with pytest.raises(DataError, match=r"3 channels.*takes 1"):
         read(path, num_channels=1, ndim=2)
@@ -210,7 +210,7 @@ def test_a_picture_for_a_network_of_other_channels_or_axes(tmp_path: Path) -> No
         read(path, num_channels=3, ndim=3)
 
 
-def test_pictures_of_other_sizes_are_not_one_image(tmp_path: Path) -> None:
+def test_pictures_of_different_sizes_are_not_channels_of_one_image(tmp_path: Path) -> None:
     first = save_picture(tmp_path / "a.png", levels())
     second = save_picture(tmp_path / "b.png", levels()[:, :12])
     with pytest.raises(GridError, match=r"a.png has 11x13 voxels.*b.png has 11x12"):

@@ -149,7 +149,7 @@ def orientation(number: int) -> Image.Exif:
 
 
 @pytest.mark.parametrize("name", READ)
-def test_read_as_they_are_meant(name: str, tmp_path: Path) -> None:
+def test_every_picture_format_is_read(name: str, tmp_path: Path) -> None:
     write, expected = READ[name]
     volume = load_volume(write(tmp_path / name))
     expected = channels_first(expected).astype(np.float32)
@@ -208,7 +208,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_refused_by_name(name: str, tmp_path: Path) -> None:
+def test_invalid_pictures_are_refused_by_name(name: str, tmp_path: Path) -> None:
     write, message = REFUSED[name]
     path = write(tmp_path / name)
     with pytest.raises(DataError, match=message) as error:
@@ -227,7 +227,7 @@ JPEGS = {
 
 @pytest.mark.parametrize("kept", [0.1, 0.3, 0.6, 0.9, 0.99, -2])
 @pytest.mark.parametrize("kind", JPEGS)
-def test_truncated_jpegs(kind: str, kept: float, tmp_path: Path) -> None:
+def test_truncated_jpegs_are_refused(kind: str, kept: float, tmp_path: Path) -> None:
     array, options = JPEGS[kind]
     content = save(tmp_path / "a.jpg", array, **options).read_bytes()
     length = int(kept * len(content)) if kept > 0 else len(content) + int(kept)
@@ -236,7 +236,7 @@ def test_truncated_jpegs(kind: str, kept: float, tmp_path: Path) -> None:
         load_volume(tmp_path / "a.jpg")
 
 
-def test_a_jpeg_with_a_thumbnail_is_truncated_all_the_same(tmp_path: Path) -> None:
+def test_a_truncated_jpeg_with_a_thumbnail_is_refused(tmp_path: Path) -> None:
     content = save(tmp_path / "a.jpg", SMOOTH).read_bytes()
     small = save(tmp_path / "b.jpg", SMOOTH[:8, :8]).read_bytes()
     extra = b"\xff\xe1" + struct.pack(">H", len(small) + 2) + small
@@ -251,14 +251,14 @@ def test_a_jpeg_with_a_thumbnail_is_truncated_all_the_same(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 @pytest.mark.parametrize("kept", [0.1, 0.3, 0.6, 0.9, 0.99])
-def test_truncated_pngs_and_tiffs(kept: float, suffix: str, tmp_path: Path) -> None:
+def test_truncated_pngs_and_tiffs_are_refused(kept: float, suffix: str, tmp_path: Path) -> None:
     path = save(tmp_path / f"a{suffix}", RNG.integers(0, 256, (60, 50)).astype(np.uint8))
     path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
     with pytest.raises(DataError, match="damaged"):
         load_volume(path)
 
 
-def test_one_wrong_byte_of_a_png_is_noticed(tmp_path: Path) -> None:
+def test_a_png_with_one_wrong_byte_is_refused(tmp_path: Path) -> None:
     path = save(tmp_path / "a.png", GREY)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0x10
@@ -284,7 +284,7 @@ LABELS = {
 
 @pytest.mark.parametrize("axes", ["yx", "xy"])
 @pytest.mark.parametrize("name", LABELS)
-def test_pictures_of_labels(name: str, axes: str, tmp_path: Path) -> None:
+def test_pictures_of_labels_are_read_as_integers(name: str, axes: str, tmp_path: Path) -> None:
     write, expected = LABELS[name]
     image = save(tmp_path / "image.png", GREY)
     case = Case("a", (image,), write(tmp_path / name))

@@ -38,7 +38,7 @@ LOST = {
 
 
 @pytest.mark.parametrize("kind", EXACT)
-def test_what_float32_holds_is_read_as_float32(kind: str, tmp_path: Path) -> None:
+def test_values_that_fit_float32_are_read_as_float32(kind: str, tmp_path: Path) -> None:
     array = EXACT[kind].reshape(SHAPE)
     data = raw(save_nifti(tmp_path / "a.nii.gz", array))
     assert data.dtype == torch.float32
@@ -46,7 +46,7 @@ def test_what_float32_holds_is_read_as_float32(kind: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("kind", LOST)
-def test_what_float32_would_lose_is_read_as_float64(kind: str, tmp_path: Path) -> None:
+def test_values_that_float32_would_round_are_read_as_float64(kind: str, tmp_path: Path) -> None:
     array = LOST[kind].reshape(SHAPE)
     data = raw(save_nifti(tmp_path / "a.nii.gz", array))
     assert data.dtype == torch.float64
@@ -63,7 +63,7 @@ def test_scale_factors_are_applied_in_float64(tmp_path: Path) -> None:
     np.testing.assert_array_equal(raw(path)[0].numpy(), expected)
 
 
-def test_after_preprocessing_it_is_float32(tmp_path: Path) -> None:
+def test_an_image_is_float32_after_preprocessing(tmp_path: Path) -> None:
     array = LOST["float64 of thirds"].reshape(SHAPE)
     volume = read(save_nifti(tmp_path / "a.nii.gz", array))
     assert volume.data.dtype == torch.float32
@@ -96,7 +96,7 @@ def test_finite_values_beyond_float32_are_not_called_nan(tmp_path: Path) -> None
     assert "nan: zero" not in str(error.value)
 
 
-def test_normalised_they_are_used(tmp_path: Path) -> None:
+def test_values_beyond_float32_are_accepted_once_normalised(tmp_path: Path) -> None:
     array = np.linspace(0, 1e39, 693).reshape(SHAPE)
     path = save_nifti(tmp_path / "a.nii.gz", array)
     found = read(path, preprocess=Preprocess(intensity=Intensity("minmax"))).data[0].numpy()

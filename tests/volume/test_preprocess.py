@@ -44,7 +44,7 @@ RULES = [
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.kind}{rule.low:g}-{rule.high:g}")
-def test_intensity_each_channel_for_itself(ndim: int, rule: Intensity) -> None:
+def test_intensity_is_normalised_per_channel(ndim: int, rule: Intensity) -> None:
     array = grey_values(ndim)
     volume = volume_from_tensor(torch.from_numpy(array))
     result = Preprocess(intensity=rule)(volume).data
@@ -57,14 +57,14 @@ def test_intensity_each_channel_for_itself(ndim: int, rule: Intensity) -> None:
 
 @pytest.mark.filterwarnings("ignore:Divide by zero")
 @pytest.mark.parametrize("kind", ["minmax", "zscore", "percentile"])
-def test_an_empty_channel_stays_finite(kind: str) -> None:
+def test_a_constant_channel_stays_finite(kind: str) -> None:
     rule = Intensity(kind, 1, 99)
     volume = volume_from_tensor(torch.full((1, 4, 4), 3.0))
     result = Preprocess(intensity=rule)(volume).data
     np.testing.assert_array_equal(result.numpy(), 0.0)
 
 
-def test_left_out_the_image_stays_as_it_is(ndim: int) -> None:
+def test_an_image_without_preprocessing_stays_unchanged(ndim: int) -> None:
     volume = volume_from_tensor(torch.from_numpy(grey_values(ndim)))
     result = Preprocess()(volume)
     assert torch.equal(result.data, volume.data)
@@ -94,18 +94,18 @@ def test_percentiles_lie_in_0_to_100(low: float, high: float) -> None:
 
 
 @pytest.mark.parametrize("codes", ["", "R", "RRS", "RAX", "ras", "RASL", "RLS"])
-def test_impossible_axis_codes(codes: str) -> None:
+def test_invalid_axis_codes_are_refused(codes: str) -> None:
     with pytest.raises(ConfigError, match="not a set of axis codes"):
         Preprocess(orientation=codes)
 
 
 @pytest.mark.parametrize("spacing", [(0.0, 1.0), (1.0, -2.0)])
-def test_impossible_spacing(spacing: tuple[float, ...]) -> None:
+def test_a_spacing_of_zero_or_less_is_refused(spacing: tuple[float, ...]) -> None:
     with pytest.raises(ConfigError, match="above zero"):
         Preprocess(spacing_mm=spacing)
 
 
-def test_spacing_of_another_number_of_axes() -> None:
+def test_a_spacing_with_another_number_of_axes_is_refused() -> None:
     volume = volume_from_tensor(torch.zeros(1, 4, 4))
     with pytest.raises(ConfigError, match=r"3 values for a 2D image.*give 2 values"):
         Preprocess(spacing_mm=(1.0, 1.0, 1.0))(volume)
@@ -118,7 +118,7 @@ def test_percentiles_that_coincide_are_refused() -> None:
         Preprocess(intensity=Intensity("percentile", 1, 99))(volume_from_tensor(data))
 
 
-def test_a_volume_remembers_where_it_came_from_while_that_is_known() -> None:
+def test_a_volume_keeps_its_origin_while_it_is_known() -> None:
     file = volume_from_tensor(torch.from_numpy(grey_values(3)))
     chain = Preprocess(intensity=Intensity("window", 0.0, 5.0))
     seen = chain(file)

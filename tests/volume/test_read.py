@@ -18,7 +18,7 @@ SUFFIXES = [".nii", ".nii.gz"]
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
-def test_one_channel_without_preprocessing_is_the_file_as_it_is(
+def test_a_volume_without_preprocessing_equals_the_file(
     ndim: int, suffix: str, kind: type, tmp_path: Path
 ) -> None:
     array = noise(SHAPES[ndim])
@@ -35,7 +35,7 @@ def test_one_channel_without_preprocessing_is_the_file_as_it_is(
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_one_file_a_channel(ndim: int, suffix: str, tmp_path: Path) -> None:
+def test_several_files_are_channels(ndim: int, suffix: str, tmp_path: Path) -> None:
     arrays = [noise(SHAPES[ndim], seed) for seed in range(3)]
     paths = [save_nifti(tmp_path / f"{n}{suffix}", array) for n, array in enumerate(arrays)]
     volume = read(paths, num_channels=3, ndim=ndim)
@@ -81,7 +81,7 @@ def test_a_channels_axis_beyond_the_last_is_refused(tmp_path: Path) -> None:
         check_case(Case("a", (path,)), reading)
 
 
-def test_stored_integers_are_scaled_as_the_header_says(tmp_path: Path) -> None:
+def test_stored_integers_are_scaled_by_the_header(tmp_path: Path) -> None:
     array = 100 * noise(SHAPES[3])
     image = nib.Nifti1Image(array, affine_of("anisotropic"))
     image.header.set_data_dtype(np.int16)
@@ -138,7 +138,7 @@ def test_label_map_follows_the_image_to_its_nearest_voxels(
     assert compared > moved.numel() / 2
 
 
-def test_load_volume_in_one_line(tmp_path: Path) -> None:
+def test_load_volume_preprocesses_in_one_line(tmp_path: Path) -> None:
     array = 500 * noise((9, 11, 7))
     path = save_nifti(tmp_path / "torso.nii.gz", array)
     volume = load_volume(path, window_hu=(-250, 400))

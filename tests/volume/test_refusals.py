@@ -35,20 +35,20 @@ def with_label(
     return read_case(case, preprocess or Preprocess(), Reading(1, 3))[1]
 
 
-def test_no_file(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match=r"none\.nii\.gz: no such file; check the path"):
         read(tmp_path / "none.nii.gz")
 
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.txt", "a"])
 @pytest.mark.parametrize("content", [b"", b"this is text, not an image\n" * 40, b"\x1f\x8bgarbage"])
-def test_not_a_nifti(name: str, content: bytes, tmp_path: Path) -> None:
+def test_a_file_that_is_not_nifti_is_refused(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match="not a NIfTI file"):
         read(tmp_path / name)
 
 
-def test_another_format_of_nibabel(tmp_path: Path) -> None:
+def test_another_format_of_nibabel_is_refused(tmp_path: Path) -> None:
     nib.save(nib.MGHImage(noise(SHAPE), affine_of("oblique")), tmp_path / "a.mgz")
     with pytest.raises(DataError, match=r"\.mgz is not supported.*mri_convert"):
         read(tmp_path / "a.mgz")
@@ -59,7 +59,7 @@ def test_another_format_of_nibabel(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
 @pytest.mark.parametrize("kept", [0.2, 0.6, 0.98])
-def test_torn_files(suffix: str, kept: float, tmp_path: Path) -> None:
+def test_torn_files_are_refused(suffix: str, kept: float, tmp_path: Path) -> None:
     path = image_at(tmp_path, f"a{suffix}")
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content))])
@@ -67,7 +67,7 @@ def test_torn_files(suffix: str, kept: float, tmp_path: Path) -> None:
         read(path)
 
 
-def test_damaged_gzip(tmp_path: Path) -> None:
+def test_a_damaged_gzip_file_is_refused(tmp_path: Path) -> None:
     path = image_at(tmp_path)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
@@ -84,7 +84,7 @@ def test_colour_voxels_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_values_that_are_not_finite_are_said_where(bad: float, tmp_path: Path) -> None:
+def test_non_finite_values_are_refused_with_their_place(bad: float, tmp_path: Path) -> None:
     array = noise(SHAPE)
     array[2, 3, 4] = array[5, 6, 1] = bad
     path = save_nifti(tmp_path / "a.nii.gz", array)
@@ -117,7 +117,7 @@ def test_a_range_that_float32_cannot_hold_is_refused(rule: str, tmp_path: Path) 
 
 @pytest.mark.parametrize("other", ["shape", "affine"])
 @pytest.mark.parametrize("role", ["channel", "label"])
-def test_different_grids(role: str, other: str, tmp_path: Path) -> None:
+def test_images_on_different_grids_are_refused(role: str, other: str, tmp_path: Path) -> None:
     first = image_at(tmp_path)
     array = noise((9, 11, 8) if other == "shape" else SHAPE).round()
     affine = affine_of("oblique")
@@ -144,7 +144,7 @@ def test_different_grids(role: str, other: str, tmp_path: Path) -> None:
         ((9,), 1, r"\(9,\) is not an image"),
     ],
 )
-def test_wrong_number_of_channels(
+def test_a_wrong_number_of_channels_is_refused(
     shape: tuple[int, ...], num_channels: int, message: str, tmp_path: Path
 ) -> None:
     path = save_nifti(tmp_path / "a.nii.gz", noise(shape))
@@ -152,20 +152,20 @@ def test_wrong_number_of_channels(
         read(path, num_channels=num_channels)
 
 
-def test_several_images_have_one_channel_each(tmp_path: Path) -> None:
+def test_several_images_with_more_than_one_channel_are_refused(tmp_path: Path) -> None:
     path = save_nifti(tmp_path / "a.nii.gz", noise((*SHAPE, 2)))
     with pytest.raises(DataError, match="one channel each"):
         read([path, path], num_channels=4)
 
 
-def test_a_2d_image_for_a_3d_network(tmp_path: Path) -> None:
+def test_a_2d_image_for_a_3d_network_is_refused(tmp_path: Path) -> None:
     path = save_nifti(tmp_path / "a.nii.gz", noise((9, 11)))
     with pytest.raises(DataError, match="a 2D image for a 3D network"):
         check_case(Case("a", (path,)), Reading(1, 3))
 
 
 @pytest.mark.parametrize("wrong", [0.5, np.nan, np.inf])
-def test_a_label_map_holds_integers(wrong: float, tmp_path: Path) -> None:
+def test_a_label_map_without_integers_is_refused(wrong: float, tmp_path: Path) -> None:
     array = np.ones(SHAPE, np.float32)
     array[1, 2, 3] = wrong
     label = save_nifti(tmp_path / "label.nii.gz", array)
@@ -180,7 +180,7 @@ def test_a_label_map_of_several_channels_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("column", [0.0, np.nan])
-def test_a_singular_affine(column: float, tmp_path: Path) -> None:
+def test_a_singular_affine_is_refused(column: float, tmp_path: Path) -> None:
     affine = affine_of("oblique")
     affine[:3, 1] = column
     path = tmp_path / "a.nii"
@@ -193,7 +193,7 @@ def test_a_singular_affine(column: float, tmp_path: Path) -> None:
         read(path)
 
 
-def test_a_volume_is_consistent() -> None:
+def test_an_inconsistent_volume_is_refused() -> None:
     volume = volume_from_tensor(torch.zeros(2, 4, 5))
     with pytest.raises(DataError, match=r"spatial shape \(4, 6\)"):
         Volume(torch.zeros(2, 4, 6), volume.grid, volume.source)

@@ -63,7 +63,7 @@ def test_float64_stays_float64() -> None:
 
 
 @pytest.mark.parametrize("move", [Respace((0.7, 1.3, 2.0)), Respace((0.7, 1.3, 6.0), 3, "auto")])
-def test_whole_numbers_beyond_float64_stay_what_they_are(move: Respace) -> None:
+def test_integers_beyond_float64_stay_exact(move: Respace) -> None:
     grid = Grid(SHAPE, affine_of("oblique"))
     places = torch.arange(17 * 15 * 13).reshape(1, *SHAPE)
     large = 2**60 + 3 * places
@@ -91,7 +91,7 @@ HOW = [(order, apart) for order in (0, 1, 3) for apart in ("auto", True)] + [(3,
 
 @pytest.mark.parametrize(("order", "separate"), HOW)
 @pytest.mark.parametrize(("spacing", "onto"), NNUNET, ids=str)
-def test_as_nnunet_resamples(
+def test_resampling_equals_nnunet(
     spacing: tuple[float, ...], onto: tuple[float, ...], order: int, separate: bool | str
 ) -> None:
     move = Respace(onto, order, separate)
@@ -106,7 +106,7 @@ def test_as_nnunet_resamples(
 
 
 @pytest.mark.parametrize("separate", ["auto", True])
-def test_the_coarse_axis_is_nnunets(separate: bool | str) -> None:
+def test_the_coarse_axis_equals_that_of_nnunet(separate: bool | str) -> None:
     lengths = [0.5, 1.0, 1.5, 1.6, 3.0, 3.2, 5.0]
     force = None if separate == "auto" else True
     for spacing in product(lengths, repeat=3):
@@ -125,7 +125,7 @@ def test_equal_spacings_of_an_oblique_affine_are_equal() -> None:
     assert coarse_axis(Grid((5, 5, 5), thrice), (1.0, 1.0, 1.0), "auto") is None
 
 
-def test_a_2d_image_has_no_axis_apart() -> None:
+def test_a_2d_image_has_no_coarse_axis() -> None:
     assert coarse_axis(grid_of_spacing((5, 5), (0.5, 5.0)), (1.0, 1.0), "auto") is None
     assert coarse_axis(grid_of_spacing((5, 5), (0.5, 5.0)), (1.0, 1.0), True) is None
 
@@ -139,7 +139,7 @@ def test_new_lengths_are_nnunets_even_at_a_half() -> None:
             assert grid_like_nnunet(found, (new, 1, 1)).shape[0] == expected
 
 
-def test_the_outer_faces_stay_where_they_are() -> None:
+def test_resampling_keeps_the_outer_faces_of_the_volume() -> None:
     grid = Grid(SHAPE, affine_of("sheared"))
     onto = grid_like_nnunet(grid, (1.7, 1.1, 2.2))
     for corner in product((0, 1), repeat=3):
@@ -152,7 +152,7 @@ def test_the_outer_faces_stay_where_they_are() -> None:
         np.testing.assert_allclose(*ends, atol=1e-9)
 
 
-def test_a_ramp_is_seen_where_the_grid_says() -> None:
+def test_a_resampled_ramp_agrees_with_the_grid() -> None:
     # By linear interpolation between the same faces, away from the border.
     grid = Grid(SHAPE, affine_of("oblique") @ np.diag([1, 0.6, 0.4, 1]))
     places = np.stack(np.meshgrid(*map(np.arange, SHAPE), indexing="ij"))
@@ -165,7 +165,7 @@ def test_a_ramp_is_seen_where_the_grid_says() -> None:
         assert float(moved[index]) == pytest.approx(3 * i - 2 * j + 5 * k, abs=1e-9)
 
 
-def test_splines_overshoot_no_further_than_the_image() -> None:
+def test_splines_are_clipped_to_the_range_of_the_image() -> None:
     step = torch.zeros(1, 12, 12)
     step[:, 6:] = 1.0
     moved = resize(step, (31, 12), order=3)

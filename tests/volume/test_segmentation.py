@@ -78,7 +78,7 @@ def test_segments_are_labels_of_their_image(turn: np.ndarray, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("kind", ["BINARY", "LABELMAP"])
-def test_a_folder_with_a_segmentation_is_that(kind: str, tmp_path: Path) -> None:
+def test_a_folder_with_a_dicom_segmentation_is_read_as_it(kind: str, tmp_path: Path) -> None:
     slices = write_series(tmp_path / "scan", itk_volume(voxels()))
     (tmp_path / "truth").mkdir()
     path = segmentation(tmp_path / "truth" / "seg", slices, truth_of(), kind)
@@ -103,7 +103,7 @@ def _turn_of(affine: np.ndarray, turn: np.ndarray) -> tuple[list[int], list[int]
     return order, [axis for axis in range(3) if cosines[order[axis], axis] < 0]
 
 
-def test_a_segmentation_of_a_converted_image(tmp_path: Path) -> None:
+def test_a_segmentation_of_a_converted_series_is_read(tmp_path: Path) -> None:
     slices = write_series(tmp_path / "scan", itk_volume(voxels(), OBLIQUE))
     path = segmentation(tmp_path / "seg.dcm", slices, truth_of())
     case = Case("a", (tmp_path / "scan",))
@@ -114,7 +114,7 @@ def test_a_segmentation_of_a_converted_image(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.numpy(), truth_of())
 
 
-def test_a_segmentation_of_another_image(tmp_path: Path) -> None:
+def test_a_segmentation_of_another_image_is_refused(tmp_path: Path) -> None:
     slices = write_series(tmp_path / "scan", itk_volume(voxels()))
     path = segmentation(tmp_path / "seg.dcm", slices, truth_of())
     write_series(tmp_path / "other", itk_volume(voxels(), OBLIQUE))
@@ -122,7 +122,7 @@ def test_a_segmentation_of_another_image(tmp_path: Path) -> None:
         check_case(Case("a", (tmp_path / "other",), path), Reading(1, 3))
 
 
-def test_overlapping_segments_and_fractions(tmp_path: Path) -> None:
+def test_overlapping_and_fractional_segments_are_refused(tmp_path: Path) -> None:
     slices = write_series(tmp_path / "scan", itk_volume(voxels()))
     both = np.ones((6, 5, 4, 2), np.uint8)
     path = segmentation(tmp_path / "both.dcm", slices, both)
@@ -147,7 +147,7 @@ def test_a_segmentation_is_no_image_and_needs_highdicom(
         check_case(case, Reading(1, 3))
 
 
-def test_what_lies_between_voxels_of_the_image_is_no_part_of_it() -> None:
+def test_grids_off_the_voxels_of_the_image_cannot_be_embedded() -> None:
     onto = Grid((6, 5, 4), np.eye(4))
     coarse = Grid((3, 2, 2), np.diag([2.0, 2.0, 2.0, 1.0]))
     plane = Grid((6, 5), np.eye(4))
@@ -157,13 +157,13 @@ def test_what_lies_between_voxels_of_the_image_is_no_part_of_it() -> None:
         embed(np.ones((3, 2, 2)), coarse, onto)
 
 
-def test_planes_are_written_as_label_maps_not_as_segments(tmp_path: Path) -> None:
+def test_segments_of_planes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds volumes, but the grid has 2 axes; write the label"):
         write_segments(tmp_path / "a.seg.nrrd", [], Grid((6, 5), np.eye(4)))
     assert not (tmp_path / "a.seg.nrrd").exists()
 
 
-def test_embedding_by_turns_and_shifts() -> None:
+def test_parts_are_embedded_by_turns_and_shifts() -> None:
     whole = np.arange(6 * 5 * 4).reshape(6, 5, 4) + 1
     onto = Grid((6, 5, 4), np.diag([0.7, 1.5, 2.5, 1.0]))
     # Axes z, x, y, of which x is counted from above; from (4, 1, 2) on.
@@ -183,7 +183,9 @@ def test_embedding_by_turns_and_shifts() -> None:
 
 
 @pytest.mark.parametrize("name", ["l.seg.nrrd", "l.nrrd"])
-def test_slicer_stores_the_box_around_segments(name: str, tmp_path: Path) -> None:
+def test_cropped_segmentations_of_slicer_are_embedded_in_the_image(
+    name: str, tmp_path: Path
+) -> None:
     sitk.WriteImage(itk_volume(voxels(), OBLIQUE), str(tmp_path / "a.nrrd"))
     part = itk_volume(truth_of().astype(np.int16), OBLIQUE)[1:5, 1:4, 1:3]
     sitk.WriteImage(part, str(tmp_path / name))

@@ -76,7 +76,7 @@ def test_crop_or_pad_in_3d_moves_the_grid_with_the_box() -> None:
     np.testing.assert_allclose(after.grid.to_mm((0, 2, 0)), before.grid.to_mm((2, 0, 0)), atol=1e-9)
 
 
-def test_padding_before_the_intensity_steps_is_seen_by_them() -> None:
+def test_intensity_steps_apply_to_earlier_padding() -> None:
     before = volume(np.abs(noise((1, 4, 4))) + 5)
     for when, expected in (("before_intensity", 0.0), ("after_intensity", -1.0)):
         size = CropOrPad((6, 6), -1.0, when)
@@ -86,14 +86,14 @@ def test_padding_before_the_intensity_steps_is_seen_by_them() -> None:
         assert (float(after.data[0, 1:5, 1:5].min()) == 0.0) == (when == "after_intensity")
 
 
-def test_the_foreground_of_nnunet_is_what_is_not_zero(ndim: int) -> None:
+def test_the_foreground_crop_keeps_the_nonzero_box(ndim: int) -> None:
     data = head(ndim)
     after = Preprocess(crop=Crop())(volume(data))
     np.testing.assert_array_equal(after.data.numpy(), data[(slice(None), *nonzero_box(data))])
 
 
 @pytest.mark.parametrize("margin", [0, 1, 2])
-def test_above_a_value_it_is_monais(margin: int, ndim: int) -> None:
+def test_the_crop_above_a_value_equals_monai(margin: int, ndim: int) -> None:
     data = head(ndim)
     mover = CropForeground(lambda x: x > 0.4, margin=margin, allow_smaller=True)
     expected = torch.as_tensor(mover(torch.from_numpy(data))).as_subclass(torch.Tensor)
@@ -107,7 +107,7 @@ def test_a_margin_ends_where_the_image_does() -> None:
     np.testing.assert_array_equal(after.data.numpy(), data)
 
 
-def test_before_resampling_the_box_is_of_the_files_voxels() -> None:
+def test_a_crop_before_resampling_is_computed_on_the_file() -> None:
     data = head()
     before = volume(data, "anisotropic")
     early = Preprocess(None, (1.4, 1.9, 3.1), crop=Crop(when="before_resampling"))(before)
@@ -128,7 +128,7 @@ def test_before_resampling_the_box_is_of_the_files_voxels() -> None:
         (Crop(margin=2), "p1: crop leaves nothing: every voxel is 0; leave out preprocess.crop"),
     ],
 )
-def test_a_crop_that_leaves_nothing(crop: Crop, words: str) -> None:
+def test_a_crop_that_leaves_nothing_is_refused(crop: Crop, words: str) -> None:
     data = noise((1, *SHAPE)) if crop.above is not None else np.zeros((1, *SHAPE), np.float32)
     with pytest.raises(StepError, match=words) as caught:
         Preprocess(crop=crop)(volume(data))
@@ -157,7 +157,7 @@ CHAINS = {
 
 
 @pytest.mark.parametrize("name", CHAINS)
-def test_a_label_map_goes_the_way_of_its_image(name: str) -> None:
+def test_a_label_map_is_moved_like_its_image(name: str) -> None:
     chain = CHAINS[name]
     before = volume(head())
     after = chain(before)
@@ -181,7 +181,7 @@ def test_a_label_map_goes_the_way_of_its_image(name: str) -> None:
     assert wrong == 0
 
 
-def test_a_flipped_volume_takes_its_route_along() -> None:
+def test_a_flipped_volume_has_a_flipped_route() -> None:
     before = volume(head())
     after = CHAINS["all"](before)
     labels = torch.arange(720).reshape(1, *SHAPE)
@@ -193,7 +193,7 @@ def test_a_flipped_volume_takes_its_route_along() -> None:
         assert torch.equal(found, moved.flip(axis + 1))
 
 
-def test_another_image_takes_the_boxes_of_the_first() -> None:
+def test_another_image_is_cropped_with_the_boxes_of_the_first() -> None:
     chain = Preprocess("RAS", (1.1, 1.3, 2.2), crop=Crop(), crop_or_pad=CropOrPad((3, 9, 50)))
     first = chain(volume(head()))
     other = volume(noise((2, *SHAPE), 5))  # whose own foreground is everything
@@ -212,7 +212,7 @@ def test_a_second_chain_goes_on_from_the_first() -> None:
     assert len(after.route.moves) == 3
 
 
-def test_a_chain_with_a_crop_has_no_route_of_its_own() -> None:
+def test_a_chain_with_a_crop_has_no_route_without_an_image() -> None:
     with pytest.raises(ConfigError, match="depends on the image"):
         CHAINS["crop"].route(volume(head()).grid)
 
@@ -239,7 +239,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_impossible_steps(what: str) -> None:
+def test_invalid_steps_are_refused(what: str) -> None:
     make, message = REFUSED[what]
     with pytest.raises(ConfigError, match=message):
         make()
@@ -253,7 +253,7 @@ LENGTHS = {
 
 
 @pytest.mark.parametrize("key", LENGTHS)
-def test_lists_of_another_number_of_axes(key: str) -> None:
+def test_lists_with_another_number_of_axes_are_refused(key: str) -> None:
     with pytest.raises(ConfigError, match=rf"preprocess\.{key} has 2 values for a 3D image"):
         LENGTHS[key](volume(head()))
 
@@ -275,7 +275,7 @@ def test_an_axis_may_keep_the_spacing_of_the_file(order: int) -> None:
     assert kept.grid.spacing_mm[1] == pytest.approx(1.9, abs=1e-12)
 
 
-def test_moves_say_what_they_cut_off() -> None:
+def test_moves_give_the_box_that_they_keep() -> None:
     grid = volume(head()).grid
     assert Cut((-1, -2, 0), (14, 13, 8)).kept(grid) is None  # it adds and takes nothing
     box = Cut((2, -2, 0), (5, 13, 8)).kept(grid)

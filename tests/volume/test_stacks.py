@@ -59,7 +59,7 @@ def test_colours_are_channels(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("unit", "mm"), [("micron", 1e-3), ("um", 1e-3), ("mm", 1.0)])
-def test_imagej_says_how_large_voxels_are(unit: str, mm: float, tmp_path: Path) -> None:
+def test_the_spacing_is_read_from_imagej_metadata(unit: str, mm: float, tmp_path: Path) -> None:
     text = f"ImageJ=1.54f\nimages=4\nslices=4\nunit={unit}\nspacing=2.5\nloop=false\n"
     volume = load_volume(stack(tmp_path / "a.tif", pages(), text, per_unit=4.0))
     np.testing.assert_allclose(volume.grid.spacing_mm, [0.25 * mm, 0.5 * mm, 2.5 * mm])
@@ -67,7 +67,7 @@ def test_imagej_says_how_large_voxels_are(unit: str, mm: float, tmp_path: Path) 
     assert told.grid.spacing_mm == (1, 2, 3)
 
 
-def test_channels_of_a_hyperstack(tmp_path: Path) -> None:
+def test_channels_of_a_hyperstack_are_read(tmp_path: Path) -> None:
     array = pages()
     text = "ImageJ=1.54f\nimages=4\nchannels=2\nslices=2\nhyperstack=true\nunit=mm\nspacing=2\n"
     volume = load_volume(stack(tmp_path / "a.tif", array, text, per_unit=1.0))
@@ -76,12 +76,12 @@ def test_channels_of_a_hyperstack(tmp_path: Path) -> None:
         np.testing.assert_array_equal(volume.data[channel].numpy(), expected)
 
 
-def test_ome_says_how_large_voxels_are(tmp_path: Path) -> None:
+def test_the_spacing_is_read_from_ome_metadata(tmp_path: Path) -> None:
     volume = load_volume(stack(tmp_path / "a.tif", pages(), OME.format(c=1)))
     np.testing.assert_allclose(volume.grid.spacing_mm, [5e-4, 2.5e-4, 2e-3])
 
 
-def test_a_length_that_ome_leaves_out_may_be_told(tmp_path: Path) -> None:
+def test_a_spacing_missing_in_ome_metadata_may_be_given(tmp_path: Path) -> None:
     text = OME.format(c=1).replace("PhysicalSizeZ=", "Other=")
     path = stack(tmp_path / "a.tif", pages(), text)
     with pytest.raises(DataError, match="does not say how large its voxels are"):
@@ -149,7 +149,9 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_refused_by_name(name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_invalid_stacks_are_refused_by_name(
+    name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     write, spacing, message = REFUSED[name]
     with pytest.raises(DataError, match=message):
         load_volume(write(tmp_path / "a.tif"), file_spacing_mm=spacing)

@@ -61,7 +61,7 @@ def same_place(one: sitk.Image, other: sitk.Image) -> None:
     assert one.GetDirection() == other.GetDirection()
 
 
-def test_voxels_of_25_micrometres(tmp_path: Path) -> None:
+def test_voxels_of_25_micrometres_are_read_in_mm(tmp_path: Path) -> None:
     affine = np.diag([25.0, 25.0, 25.0, 1.0])
     affine[:3, 3] = (100, -50, 7)
     volume = read(save(tmp_path / "a.nii.gz", affine, "micron"))
@@ -77,7 +77,7 @@ def test_voxels_of_25_micrometres(tmp_path: Path) -> None:
 @pytest.mark.parametrize("codes", CODES, ids=str)
 @pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
 @pytest.mark.parametrize("unit", MM)
-def test_the_grid_is_in_mm_and_what_is_written_lies_on_the_image(
+def test_the_grid_is_in_mm_and_written_files_use_the_unit_of_the_image(
     unit: str, kind: type, codes: tuple[int, int], tmp_path: Path
 ) -> None:
     path = save(tmp_path / "a.nii.gz", scaled(unit), unit, codes, kind=kind)
@@ -98,7 +98,9 @@ def test_the_grid_is_in_mm_and_what_is_written_lies_on_the_image(
 
 
 @pytest.mark.parametrize("unit", ["micron", "meter"])
-def test_a_map_on_a_grid_of_its_own_is_in_the_unit_of_the_image(unit: str, tmp_path: Path) -> None:
+def test_a_map_on_its_own_grid_is_written_in_the_unit_of_the_image(
+    unit: str, tmp_path: Path
+) -> None:
     path = save(tmp_path / "a.nii.gz", scaled(unit), unit)
     volume = read(path)
     coarse = volume.affine.copy()
@@ -120,7 +122,7 @@ def test_a_label_in_mm_fits_an_image_in_another_unit(unit: str, tmp_path: Path) 
     np.testing.assert_array_equal(read_label_map(label, volume, Preprocess()).numpy(), truth)
 
 
-def test_an_image_in_micrometres_is_resampled_and_blurred_as_in_mm(tmp_path: Path) -> None:
+def test_preprocessing_does_not_depend_on_the_unit_of_the_file(tmp_path: Path) -> None:
     preprocess = Preprocess("RAS", (1.0, 2.5, 2.0))
     one = read(save(tmp_path / "mm.nii.gz", scaled("mm"), "mm"), preprocess=preprocess)
     other = read(save(tmp_path / "um.nii.gz", scaled("micron"), "micron"), preprocess=preprocess)
@@ -140,7 +142,7 @@ def test_a_unit_that_nifti_does_not_know_counts_as_mm(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("asked", [0.6, 1.0, 0.52])
 @pytest.mark.parametrize("scale", [1e-3, 1e-4])
-def test_resampling_knows_spacings_below_a_micrometre(scale: float, asked: float) -> None:
+def test_resampling_works_for_spacings_below_a_micrometre(scale: float, asked: float) -> None:
     """The same array of voxels of 0.5 mm and of 0.5 um, asked for in the same proportion."""
     data = torch.from_numpy(noise((1, 9, 8, 7)))
     maps = []

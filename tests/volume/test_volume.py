@@ -8,7 +8,7 @@ from esegeta.volume import volume_from_tensor
 from tests.builders import SHAPES, affine_of
 
 
-def test_spacing_or_affine_or_neither(ndim: int) -> None:
+def test_a_tensor_may_have_a_spacing_an_affine_or_neither(ndim: int) -> None:
     data = torch.randn(2, *SHAPES[ndim], dtype=torch.float64)
     spacing = (0.5, 2.0, 3.0)[:ndim]
     assert volume_from_tensor(data).grid.spacing_mm == (1.0,) * ndim
@@ -27,7 +27,7 @@ def test_channels_are_numbered_unless_named() -> None:
     assert volume_from_tensor(data, channels=("t1", "t2")).channels == ("t1", "t2")
 
 
-def test_other_data_on_the_same_grids() -> None:
+def test_with_data_replaces_the_data_on_the_same_grids() -> None:
     volume = volume_from_tensor(torch.zeros(1, 4, 5), name="a", channels=("t1",))
     other = volume.with_data(torch.ones(1, 4, 5))
     assert torch.equal(other.data, torch.ones(1, 4, 5))
@@ -42,7 +42,7 @@ def test_a_volume_cannot_be_changed() -> None:
         volume.name = "b"  # type: ignore[misc]
 
 
-def test_to_a_device_moves_the_data_alone() -> None:
+def test_moving_to_a_device_moves_only_the_data() -> None:
     volume = volume_from_tensor(torch.zeros(1, 4, 5))
     moved = volume.to("meta")
     assert moved.data.device.type == "meta"

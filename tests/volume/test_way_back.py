@@ -62,7 +62,7 @@ def test_without_resampling_every_value_comes_back_exactly(name: str, kind: str)
         assert back[tuple(index)] == map_[tuple(round(value) for value in place)]
 
 
-def test_what_a_size_cut_off_is_0(ndim: int) -> None:
+def test_voxels_cut_off_by_a_size_are_0(ndim: int) -> None:
     before = volume(noise((1, *SHAPE[:ndim])))
     after = Preprocess(crop_or_pad=CropOrPad((4, 15, 8)[:ndim]))(before)
     back = map_on_source(torch.ones(after.grid.shape), after)
@@ -73,7 +73,7 @@ def test_what_a_size_cut_off_is_0(ndim: int) -> None:
 
 @pytest.mark.parametrize("when", ["before_resampling", "after_resampling"])
 @pytest.mark.parametrize("keys", [{}, {"order": 3}, {"order": 3, "separate_axis": "auto"}])
-def test_with_resampling_the_map_ends_at_the_faces_of_the_box(when: str, keys: dict) -> None:
+def test_a_resampled_map_ends_at_the_faces_of_the_crop(when: str, keys: dict) -> None:
     before = volume(head(), "anisotropic")
     above = 0.3 if when == "after_resampling" else None  # splines ring, and leave nothing at 0
     chain = Preprocess("RAS", (0.5, 1.1, 2.3), crop=Crop(above, when=when), **keys)
@@ -106,7 +106,7 @@ def test_a_2d_slice_in_any_plane_comes_back(plane: str, axes: tuple[int, ...]) -
     np.testing.assert_array_equal(map_on_source(after.data[0], after), data[0] * seen)
 
 
-def test_state_survives_everything_that_is_done_to_a_volume() -> None:
+def test_the_way_back_survives_every_operation_on_a_volume() -> None:
     before = volume(head())
     after = EXACT["crop, turn, pad"](before)
     ones = torch.ones_like(after.data)
@@ -140,7 +140,7 @@ def test_label_integers_come_back_exactly() -> None:
     assert set(back.unique().tolist()) <= {0, *labels.unique().tolist()}
 
 
-def test_the_way_back_in_words() -> None:
+def test_the_way_back_is_described_in_words() -> None:
     before = volume(head(), "anisotropic")
     words = {
         "turn": (Preprocess("LPS"), "none: axes are permuted and flipped at most"),

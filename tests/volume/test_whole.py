@@ -37,7 +37,7 @@ PACKED = ("packed.mha", "packed.mhd", "a.npz")
 
 @pytest.mark.parametrize("name", (*FORMATS, *PACKED))
 @pytest.mark.parametrize("dtype", [np.int16, np.float32])
-def test_an_image_that_was_cut(name: str, dtype: type, tmp_path: Path) -> None:
+def test_a_truncated_image_is_refused(name: str, dtype: type, tmp_path: Path) -> None:
     body = written(tmp_path, name, np.arange(120).reshape(SHAPE).astype(dtype))
     case = Case("a", (tmp_path / name,))
     assert check_whole(case, READING, most_bytes=1 << 20) < 1 << 20
@@ -46,14 +46,14 @@ def test_an_image_that_was_cut(name: str, dtype: type, tmp_path: Path) -> None:
         check_whole(case, READING, most_bytes=1 << 20)
 
 
-def test_a_gzip_file_of_fewer_voxels_than_promised(tmp_path: Path) -> None:
+def test_a_gzip_file_with_too_few_voxels_is_refused(tmp_path: Path) -> None:
     body = written(tmp_path, "a.nii", np.arange(120).reshape(SHAPE).astype(np.int16))
     (tmp_path / "b.nii.gz").write_bytes(gzip.compress(body.read_bytes()[:-20]))
     with pytest.raises(DataError, match=r"b\.nii\.gz: .*it unpacks to 572 of 592 bytes"):
         check_whole(Case("b", (tmp_path / "b.nii.gz",)), READING, most_bytes=1 << 20)
 
 
-def test_a_large_picture_is_not_read_before_its_turn(
+def test_a_picture_beyond_the_limit_is_not_checked_beforehand(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Image.fromarray(np.zeros((40, 60), np.uint8)).save(tmp_path / "a.jpg")
@@ -68,7 +68,7 @@ def test_a_large_picture_is_not_read_before_its_turn(
 
 @pytest.mark.parametrize("name", ["a.nii.gz", "a.nrrd", "a.mha", "a.npz"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_an_image_that_is_not_finite(name: str, value: float, tmp_path: Path) -> None:
+def test_a_non_finite_image_is_refused(name: str, value: float, tmp_path: Path) -> None:
     array = np.zeros(SHAPE, np.float32)
     array[1, 2, 3] = value
     written(tmp_path, name, array)

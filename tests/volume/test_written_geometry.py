@@ -42,7 +42,7 @@ def source(
 
 @pytest.mark.parametrize("codes", CODES, ids=str)
 @pytest.mark.parametrize("geometry", GEOMETRIES)
-def test_written_geometry_is_the_sources_byte_for_byte(
+def test_written_geometry_equals_that_of_the_source_byte_for_byte(
     geometry: str, codes: tuple[int, int], tmp_path: Path
 ) -> None:
     path = source(tmp_path, geometry, codes, noise((6, 5, 4)))
@@ -56,7 +56,7 @@ def test_written_geometry_is_the_sources_byte_for_byte(
     np.testing.assert_array_equal(array_of(tmp_path / "map.nii.gz"), array_of(path))
 
 
-def test_a_map_on_another_grid_is_a_mistake(tmp_path: Path) -> None:
+def test_a_map_on_another_grid_is_refused(tmp_path: Path) -> None:
     source = Source(Grid((6, 5, 4), affine_of("oblique")))
     with pytest.raises(ValueError, match=r"map of shape \(4, 5, 6\) for a grid of \(6, 5, 4\)"):
         write_nifti(tmp_path / "map.nii.gz", noise((4, 5, 6)), source, intent="estimate")
@@ -64,7 +64,9 @@ def test_a_map_on_another_grid_is_a_mistake(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES)
-def test_geometry_is_the_sources_after_preprocessing(geometry: str, tmp_path: Path) -> None:
+def test_geometry_equals_that_of_the_source_after_preprocessing(
+    geometry: str, tmp_path: Path
+) -> None:
     path = source(tmp_path, geometry, (2, 1), noise((12, 10, 8)))
     volume = read(path, preprocess=PREPROCESSED)
     assert volume.grid.shape != (12, 10, 8)
@@ -90,7 +92,9 @@ def test_geometry_beside_trailing_channels_and_in_2d(
 
 @pytest.mark.parametrize("byteorder", ["<", ">"])
 @pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
-def test_other_headers_give_the_same_geometry(kind: type, byteorder: str, tmp_path: Path) -> None:
+def test_other_header_fields_do_not_change_the_geometry(
+    kind: type, byteorder: str, tmp_path: Path
+) -> None:
     path = save_nifti(
         tmp_path / "source.nii",
         noise((6, 5, 4)),
@@ -119,7 +123,7 @@ def test_a_header_with_long_extensions_is_still_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("units", ["unknown", "mm", "micron"])
-def test_fields_of_a_map(ndim: int, units: str, tmp_path: Path) -> None:
+def test_header_fields_of_a_map(ndim: int, units: str, tmp_path: Path) -> None:
     image = nib.Nifti1Image(noise(SHAPES[ndim]), affine_of("anisotropic", ndim))
     image.header.set_xyzt_units(units)
     nib.save(image, tmp_path / "source.nii")
@@ -152,7 +156,7 @@ def test_fields_of_a_map(ndim: int, units: str, tmp_path: Path) -> None:
         (2**63 - 1, np.int64),
     ],
 )
-def test_fields_of_a_label_map(largest: int, dtype: type, tmp_path: Path) -> None:
+def test_header_fields_of_a_label_map(largest: int, dtype: type, tmp_path: Path) -> None:
     volume = volume_from_tensor(torch.zeros(1, 4, 5, 6))
     labels = torch.zeros(4, 5, 6, dtype=torch.long)
     labels[1, 2, 3] = largest

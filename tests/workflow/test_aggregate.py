@@ -81,7 +81,7 @@ def test_the_table_is_the_map_summed_by_region(tmp_path: Path, orientation: str 
                 assert float(row["per_ml"]) == pytest.approx(total / volume_ml, rel=1e-5)
 
 
-def test_a_truth_of_overlapping_labels_has_a_region_for_integers_of_none(tmp_path: Path) -> None:
+def test_a_truth_of_overlapping_labels_has_a_region_for_other_integers(tmp_path: Path) -> None:
     lab = pointwise_lab(tmp_path, [[1.0], [2.0]], [0.0, 0.0])
     truth = np.zeros((12, 11, 9), np.uint8)
     truth[:3], truth[3:5], truth[8:] = 1, 2, 7
@@ -128,7 +128,7 @@ def test_skipped_tasks_keep_their_rows_and_pictures(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_another_atlas_makes_the_rows_anew(tmp_path: Path) -> None:
+def test_a_changed_atlas_renews_the_rows(tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
     lab.run()
     save_image(tmp_path / "b_lobes.nii.gz", ATLAS[::-1].copy())
@@ -189,7 +189,7 @@ def test_faults_are_refused_with_their_line(fault: str, tmp_path: Path) -> None:
     refused(result, lab, f"tiny.yaml:{lab.line_of(text)}: ", *fragments)
 
 
-def test_a_case_without_the_ground_truth_that_is_an_atlas(tmp_path: Path) -> None:
+def test_a_ground_truth_atlas_needs_ground_truth_of_every_case(tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
     del lab.keys["data"]["cases"][1]["label"]
     lab.keys["targets"][0]["over"] = "all"

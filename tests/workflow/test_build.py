@@ -23,9 +23,7 @@ def lab(tmp_path: Path) -> Lab:
 
 @pytest.mark.parametrize("build", [build_experiment, build_predictions])
 @pytest.mark.parametrize("only", [["b"], []], ids=["one", "none"])
-def test_only_the_cases_that_are_asked_for_are_looked_at(
-    build: object, only: list[str], lab: Lab
-) -> None:
+def test_only_the_requested_cases_are_checked(build: object, only: list[str], lab: Lab) -> None:
     assert callable(build)
     config = load_config(lab.write())
     found = build(config, only=only)
@@ -48,7 +46,7 @@ def test_a_disk_that_is_read_only_is_refused(
     refused(lab.run(), lab, said)
 
 
-def test_an_image_that_goes_after_the_checks_fails_its_maps_alone(tmp_path: Path) -> None:
+def test_an_image_deleted_after_the_checks_fails_only_its_maps(tmp_path: Path) -> None:
     lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0], cases=2)
     experiment = build_experiment(load_config(lab.write()))
     (tmp_path / "b.nii.gz").unlink()
@@ -61,7 +59,7 @@ def test_an_image_that_goes_after_the_checks_fails_its_maps_alone(tmp_path: Path
     assert "b.nii.gz" in lab.record()["units"][1]["message"]
 
 
-def test_a_basis_may_be_of_cases_that_others_bring(tmp_path: Path) -> None:
+def test_a_basis_may_be_built_without_cases(tmp_path: Path) -> None:
     config = load_config(pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0]).write())
     basis = build_basis(config, cases=[])
     assert (basis.cases, basis.grids) == ([], {})

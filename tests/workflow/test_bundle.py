@@ -92,7 +92,7 @@ def test_logits_are_those_of_the_bundles_own_workflow(chain: str, tmp_path: Path
     same_logits(our_logits(lab), wanted)
 
 
-def test_padding_to_the_window_is_what_windows_do_themselves(tmp_path: Path) -> None:
+def test_padding_to_the_window_equals_the_padding_of_windows(tmp_path: Path) -> None:
     pad = {"_target_": "SpatialPadd", "spatial_size": [8, 8, 8]}
     chain = [ORIENT, {**SPACE, "pixdim": [4, 4, 4]}, CLIPPED, pad]
     lab = bundle_lab(tmp_path, inference(preprocessing=compose(*chain)))
@@ -152,7 +152,7 @@ TWO = {
 }  # fmt: skip
 
 
-def test_several_images_are_the_channels_that_are_put_together(tmp_path: Path) -> None:
+def test_several_images_are_concatenated_as_channels(tmp_path: Path) -> None:
     metadata = json.loads(json.dumps(METADATA))
     metadata["network_data_format"]["inputs"] = {
         "image": {"num_channels": 2, "channel_def": {"0": "T1", "1": "T2"}}
@@ -188,7 +188,7 @@ ENDS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("end", ENDS)
-def test_the_label_map_is_the_one_that_the_bundle_would_save(end: str, tmp_path: Path) -> None:
+def test_the_label_map_is_that_of_the_bundles_postprocessing(end: str, tmp_path: Path) -> None:
     config = inference(postprocessing={"_target_": "Compose", "transforms": ENDS[end]})
     lab = bundle_lab(tmp_path, config)
     lab.keys["targets"][0]["over"] = "all"
@@ -203,7 +203,7 @@ def test_the_label_map_is_the_one_that_the_bundle_would_save(end: str, tmp_path:
 
 
 @pytest.mark.slow
-def test_a_bundle_is_called_code_and_all_that_it_says_is_recorded(tmp_path: Path) -> None:
+def test_a_bundle_is_noted_as_code_and_recorded_in_full(tmp_path: Path) -> None:
     lab = bundle_lab(tmp_path)
     text = lab.validate().output
     assert "note: model.path bundle is code: the bundle's classes and expressions were run" in text

@@ -18,7 +18,7 @@ from tests.bundles import (
 from tests.experiments import refused
 
 
-def test_a_simple_inferer_of_images_of_any_size_asks_for_the_window(tmp_path: Path) -> None:
+def test_a_simple_inferer_for_images_of_any_size_needs_a_window(tmp_path: Path) -> None:
     lab = bundle_lab(tmp_path, inference(inferer={"_target_": "SimpleInferer"}))
     refused(lab.run(), lab, "SimpleInferer (runs whole images", "give `inference` in the config")
     lab.keys["inference"] = {"window": [16, 16, 16], "overlap": 0}
@@ -64,7 +64,7 @@ def test_transforms_without_a_counterpart_are_named(name: str, tmp_path: Path) -
         assert lab.validate().exit_code == 0
 
 
-def test_what_comes_behind_the_network_is_named_too(tmp_path: Path) -> None:
+def test_postprocessing_without_counterpart_is_named(tmp_path: Path) -> None:
     post = {"_target_": "Compose", "transforms": [*POST[:3], {"_target_": "MeanEnsembled"}]}
     lab = bundle_lab(tmp_path, inference(postprocessing=post))
     said = "MeanEnsembled (is not known); give `postprocessing` in the config"
@@ -73,7 +73,7 @@ def test_what_comes_behind_the_network_is_named_too(tmp_path: Path) -> None:
     assert lab.validate().exit_code == 0
 
 
-def test_a_bundle_that_is_not_whole_is_refused_by_what_it_lacks(tmp_path: Path) -> None:
+def test_an_incomplete_bundle_is_refused_naming_the_missing_part(tmp_path: Path) -> None:
     lab = bundle_lab(tmp_path)
     bundle = tmp_path / "bundle"
     (bundle / "models" / "model.pt").rename(tmp_path / "model.pt")
@@ -89,12 +89,12 @@ def test_a_bundle_that_is_not_whole_is_refused_by_what_it_lacks(tmp_path: Path) 
     refused(lab.run(), lab, "model.pt: is a file, not the folder of a bundle")
 
 
-def test_an_expression_that_fails_is_said_with_its_section(tmp_path: Path) -> None:
+def test_an_expression_that_fails_is_refused_with_its_section(tmp_path: Path) -> None:
     lab = bundle_lab(tmp_path, inference(pixdim="$[1 / 0]"))
     said = "inference.json: preprocessing cannot be resolved (ZeroDivisionError: division by zero)"
     refused(lab.run(), lab, said)
 
 
-def test_labels_that_neither_metadata_nor_config_name_are_missing(tmp_path: Path) -> None:
+def test_labels_in_neither_metadata_nor_config_are_refused_as_missing(tmp_path: Path) -> None:
     lab = bundle_lab(tmp_path, metadata={})
     refused(lab.run(), lab, "labels: missing")

@@ -73,7 +73,7 @@ def test_nnunet_folders_give_channels_and_labels(part: str, cases: str, tmp_path
 
 
 @pytest.mark.parametrize("cases", ["set", "set/imagesTr", "set/imagesTr/*.nii.gz"])
-def test_numbers_that_the_labels_share_are_no_channels(cases: str, tmp_path: Path) -> None:
+def test_numbers_shared_by_images_and_labels_are_not_channels(cases: str, tmp_path: Path) -> None:
     lab = threshold_lab(tmp_path)
     for folder in ("imagesTr", "labelsTr"):
         (tmp_path / "set" / folder).mkdir(parents=True)
@@ -107,7 +107,7 @@ def test_cases_by_datalist(content: object, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_paths_are_of_the_config_first_and_of_the_working_folder_else(
+def test_paths_are_relative_to_the_config_first_then_the_working_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab = threshold_lab(tmp_path)
@@ -123,7 +123,7 @@ def test_paths_are_of_the_config_first_and_of_the_working_folder_else(
     assert (here / "out" / "tiny" / "a" / lab.file("a", "liver", "saliency").name).is_file()
 
 
-def test_grey_pictures_of_colour_are_channels(tmp_path: Path) -> None:
+def test_grey_pictures_stand_for_channels_of_a_colour_picture(tmp_path: Path) -> None:
     weight = [[0.0, 0.0, 0.0], [1.0, 2.0, 3.0]]
     lab = pointwise_lab(tmp_path, weight, [0.0, 0.0], ndim=2, shape=(9, 8))
     colour = np.random.default_rng(0).integers(0, 255, (8, 10, 3)).astype(np.uint8)

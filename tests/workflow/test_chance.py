@@ -40,7 +40,7 @@ def let_random_have(lab: Lab, value: float) -> None:
 
 
 @pytest.mark.slow
-def test_the_random_map_goes_first_and_the_rest_is_held_against_it(
+def test_the_random_map_is_made_first_and_others_are_compared_with_it(
     tmp_path: Path, quick: None
 ) -> None:
     lab = lab_with(tmp_path, ["saliency", "random_map"])
@@ -64,7 +64,7 @@ def test_the_random_map_goes_first_and_the_rest_is_held_against_it(
 
 
 @pytest.mark.slow
-def test_without_a_random_map_nothing_is_said(tmp_path: Path, quick: None) -> None:
+def test_no_chance_warning_without_a_random_map(tmp_path: Path, quick: None) -> None:
     lab = lab_with(tmp_path, ["saliency"])
     assert lab.run().exit_code == 0
     assert lab.sidecar("a", "liver", "saliency")["chance_warnings"] == []
@@ -102,13 +102,13 @@ OF_MANY = "random_map_baseline is 0.3, the share of random maps that do as well 
     ],
     ids=range(9),
 )
-def test_a_map_is_held_against_what_random_ones_reached(
+def test_a_map_is_compared_with_the_scores_of_the_random_map(
     own: dict[str, float],
     other: dict[str, float | None],
     said: list[str],
     compared: tuple[Lab, Experiment],
 ) -> None:
-    """Not by scores that grow with the map, nor where either has no value."""
+    """Scores that grow with the map do not count, nor those without a value for either map."""
     lab, experiment = compared
     names = {"case": "a", "target": "liver", "method": "random_map"}
     theirs = [{**names, "score": k, "value": v, "better": "lower"} for k, v in other.items()]

@@ -70,7 +70,7 @@ def test_every_map_and_the_prediction_are_dicom_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_objects_hold_what_nifti_files_are_made_of(tmp_path: Path) -> None:
+def test_dicom_objects_hold_the_values_of_the_nifti_files(tmp_path: Path) -> None:
     lab = series_lab(tmp_path)
     lab.keys |= {"methods": ["saliency"], "dtype": "int16", "maps": {"by": "adjoint"},
                  "colors": {"liver": "#a01b2f"}}  # fmt: skip
@@ -91,7 +91,7 @@ def test_objects_hold_what_nifti_files_are_made_of(tmp_path: Path) -> None:
     assert tuple(found) == tuple(expected.value)
 
 
-def test_regions_that_overlap_are_segments_each(tmp_path: Path) -> None:
+def test_overlapping_regions_are_separate_segments(tmp_path: Path) -> None:
     lab = pointwise_lab(tmp_path, [[1.0], [1.0]], [100.5, -300.5])
     write_series(tmp_path / "scan", itk_volume(dicom_files.voxels()))
     lab.keys |= {"labels": {"whole": [1, 4], "core": 4}, "activation": "sigmoid",
@@ -165,7 +165,7 @@ def test_without_highdicom_it_is_refused_before_the_run(tmp_path: Path, monkeypa
         ([], "write"),
     ],
 )
-def test_formats_that_are_none(given: list[str], said: str, tmp_path: Path) -> None:
+def test_invalid_formats_are_refused(given: list[str], said: str, tmp_path: Path) -> None:
     lab = series_lab(tmp_path)
     lab.keys["write"] = given
     refused(lab.validate(), lab, "write", said)

@@ -80,7 +80,7 @@ def test_labels_have_the_colours_of_the_config(lab: Lab) -> None:
         ({"dtype": "int8"}, "dtype"),
     ],
 )
-def test_what_cannot_be_is_refused(lab: Lab, keys: dict[str, Any], fragment: str) -> None:
+def test_invalid_display_keys_are_refused(lab: Lab, keys: dict[str, Any], fragment: str) -> None:
     lab.keys |= keys
     refused(lab.run(), lab, fragment)
 
@@ -91,7 +91,7 @@ def scored(p: float | None, edges: float | None) -> Scored:
     return Scored(tuple(ScoreRow(*names, name, value, "lower") for name, value in values.items()))
 
 
-def test_maps_that_do_not_beat_noise_are_told() -> None:
+def test_maps_no_better_than_noise_are_warned_of() -> None:
     scores = {"random_map_baseline": RandomMapBaseline(samples=19)}
     # p = (1 + 9) / (1 + 19): nine of nineteen random maps do as well.
     assert doubts_of_scores(scored(0.5, 0.1), scores) == [

@@ -40,7 +40,7 @@ def statuses(outcome) -> dict[str, str]:
     return {ended.name: ended.status for ended in outcome.results}
 
 
-def test_all_is_done_once_and_then_skipped(tmp_path: Path) -> None:
+def test_tasks_are_done_once_and_then_skipped(tmp_path: Path) -> None:
     job, tasks = Job(), numbers(tmp_path, 3)
     outcome, tables = run(tmp_path, tasks, job)
     assert [ended.status for ended in outcome.results] == ["done"] * 3
@@ -52,7 +52,7 @@ def test_all_is_done_once_and_then_skipped(tmp_path: Path) -> None:
     assert (outcome.exit_code, again.exit_code) == (0, 0)
 
 
-def test_what_another_key_left_is_done_again(tmp_path: Path) -> None:
+def test_a_task_with_another_key_is_done_again(tmp_path: Path) -> None:
     job, tasks = Job(), numbers(tmp_path, 2)
     run(tmp_path, tasks, job)
     run(tmp_path, [tasks[0], replace(tasks[1], key="other")], job)
@@ -91,7 +91,7 @@ def test_one_failure_does_not_stop_the_others(tmp_path: Path) -> None:
     assert (outcome.exit_code, tables.written[-1][0]) == (1, "incomplete")
 
 
-def test_nothing_succeeds_and_the_user_can_mend_it(tmp_path: Path) -> None:
+def test_the_exit_code_is_2_if_all_tasks_fail_by_user_errors(tmp_path: Path) -> None:
     failing = {f"number {number}": user_error() for number in range(2)}
     outcome, tables = run(tmp_path, numbers(tmp_path, 2), Job(failing=failing))
     assert (outcome.exit_code, tables.written[-1][0]) == (2, "failed")
@@ -122,7 +122,7 @@ def test_fail_fast_stops_at_the_first(tmp_path: Path) -> None:
     assert tables.written[-1] == ("incomplete", [0, None], ["stopped at the first failure"])
 
 
-def test_a_failed_task_leaves_nothing_of_before_that_does_not_match(tmp_path: Path) -> None:
+def test_a_failed_task_removes_its_outdated_results(tmp_path: Path) -> None:
     first, second = numbers(tmp_path, 2)
     run(tmp_path, [first, second])
     failing = {"number 0": user_error(), "number 1": user_error()}
@@ -132,7 +132,7 @@ def test_a_failed_task_leaves_nothing_of_before_that_does_not_match(tmp_path: Pa
     assert (tmp_path / "1.json").exists()  # nobody can tell whether it matches
 
 
-def test_those_that_need_a_failed_step_fail_with_it(tmp_path: Path) -> None:
+def test_tasks_that_need_a_failed_step_fail_with_it(tmp_path: Path) -> None:
     step = number_task(tmp_path, 0, is_step=True)
     needy = number_task(tmp_path, 1, needs=("number 0",))
     job = Job(failing={"number 0": user_error()})
@@ -143,7 +143,7 @@ def test_those_that_need_a_failed_step_fail_with_it(tmp_path: Path) -> None:
     assert statuses(fast) == {"number 1": "failed"}
 
 
-def test_a_fault_that_is_known_beforehand(tmp_path: Path) -> None:
+def test_a_task_with_a_known_fault_fails(tmp_path: Path) -> None:
     task = number_task(tmp_path, 0, fault=Fault("no such file"))
     outcome, _ = run(tmp_path, [task])
     assert outcome.failures[0].message == "no such file"
@@ -155,7 +155,7 @@ def announce_more(task: Task, content: Content, desk: Desk) -> list[Task]:
     return [number_task(root, 10 * task.data["number"] + place) for place in (1, 2)]
 
 
-def test_tasks_that_only_a_result_tells_come_right_behind_it(tmp_path: Path) -> None:
+def test_tasks_announced_by_a_result_run_right_after_it(tmp_path: Path) -> None:
     kind = replace(NUMBER, follow=announce_more)
     tasks = [number_task(tmp_path, 1, kind=kind), number_task(tmp_path, 2)]
     job = Job()
@@ -165,7 +165,7 @@ def test_tasks_that_only_a_result_tells_come_right_behind_it(tmp_path: Path) -> 
     assert list(statuses(again).values()) == ["skipped"] * 4
 
 
-def test_a_batch_is_prepared_together_without_those_that_are_finished(tmp_path: Path) -> None:
+def test_a_batch_is_prepared_together_without_finished_tasks(tmp_path: Path) -> None:
     run(tmp_path, [number_task(tmp_path, 1)])
     tasks = [number_task(tmp_path, number, batch="ab"[number // 3]) for number in range(5)]
     job = Job()
@@ -173,7 +173,7 @@ def test_a_batch_is_prepared_together_without_those_that_are_finished(tmp_path: 
     assert job.prepared == [["number 0", "number 2"], ["number 3", "number 4"]]
 
 
-def test_when_the_preparation_fails_all_of_the_batch_do(tmp_path: Path) -> None:
+def test_a_failed_preparation_fails_the_whole_batch(tmp_path: Path) -> None:
     tasks = [number_task(tmp_path, number, batch="a") for number in range(2)]
     tasks.append(number_task(tmp_path, 2))
     outcome, _ = run(tmp_path, tasks, Job(failing={"prepare number 1": user_error()}))
@@ -181,7 +181,7 @@ def test_when_the_preparation_fails_all_of_the_batch_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_when_memory_runs_out_for_all_of_a_batch_each_is_tried_by_itself(
+def test_a_batch_out_of_memory_is_prepared_one_by_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     freed: list[str] = []
@@ -225,7 +225,7 @@ class Simulated(Silence):
 
 @pytest.mark.parametrize("already_done", [False, True], ids=["done", "skipped"])
 @pytest.mark.slow
-def test_recording_grows_with_the_work_and_not_with_its_square(
+def test_recording_costs_grow_linearly_with_tasks(
     already_done: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = {}
@@ -243,7 +243,7 @@ def test_recording_grows_with_the_work_and_not_with_its_square(
     assert rows[1600] <= 5 * rows[400]
 
 
-def test_a_finished_task_is_read_once_and_nothing_else(
+def test_only_the_record_of_a_finished_task_is_read_and_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tasks = numbers(tmp_path, 50)
@@ -255,7 +255,7 @@ def test_a_finished_task_is_read_once_and_nothing_else(
     assert sorted(reads) == sorted(task.record for task in tasks)
 
 
-def test_tasks_can_be_sent_elsewhere(tmp_path: Path) -> None:
+def test_tasks_can_be_pickled(tmp_path: Path) -> None:
     task = number_task(tmp_path, 3, kind=replace(NUMBER, follow=announce_more))
     assert pickle.loads(pickle.dumps(task)) == task
 

@@ -68,7 +68,7 @@ EACH = [pytest.param(one, marks=pytest.mark.slow if one in HEAVY else ()) for on
 
 @pytest.mark.parametrize("command", EACH)
 @pytest.mark.slow
-def test_what_is_emptied_is_made_again(command: str, quick: None, tmp_path: Path) -> None:
+def test_an_emptied_file_is_made_again(command: str, quick: None, tmp_path: Path) -> None:
     lab = COMMANDS[command](tmp_path)
     assert esegeta(command, lab.write(), "-q").exit_code == 0
     root = lab.root
@@ -121,7 +121,7 @@ def nothing(task: Task, desk: Desk) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_record_that_was_changed_does_not_count(change: str, tmp_path: Path) -> None:
+def test_a_changed_record_does_not_count_as_finished(change: str, tmp_path: Path) -> None:
     image, record = tmp_path / "map.nii.gz", tmp_path / "map.json"
     image.write_bytes(b"voxels")
     task = Task(name="t", kind=Kind(nothing), key="k", record=record, files=(image,))
@@ -138,13 +138,13 @@ def test_a_record_that_was_changed_does_not_count(change: str, tmp_path: Path) -
         assert (finished(task) is not None) == is_told
 
 
-def test_a_record_without_files_counts(tmp_path: Path) -> None:
+def test_a_record_without_files_counts_as_finished(tmp_path: Path) -> None:
     task = Task(name="t", kind=Kind(nothing), key="k", record=tmp_path / "a.json")
     keep_json(tmp_path / "a.json", "k", {"value": 0.1})
     assert finished(task) is not None
 
 
-def test_files_beside_tensors_count(tmp_path: Path) -> None:
+def test_files_beside_tensors_must_be_intact(tmp_path: Path) -> None:
     record, beside = tmp_path / "a.safetensors", tmp_path / "a.json"
     beside.write_text("{}")
     keep_tensors(record, "k", {"x": torch.zeros(1)}, [beside])
@@ -156,7 +156,7 @@ def test_files_beside_tensors_count(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("change", ["empty contents", "warnings", "curves"])
-def test_what_a_changed_record_speaks_of_is_made_again(
+def test_results_of_a_changed_record_are_made_again(
     change: str, quick: None, tmp_path: Path
 ) -> None:
     lab = COMMANDS["run"](tmp_path)

@@ -14,7 +14,7 @@ from tests.workflow.predictions import dseg, expect, liver_lab, positive, withou
 pytestmark = pytest.mark.usefixtures("quick")
 
 
-def test_the_expected_segmentation_is_found_again(tmp_path: Path) -> None:
+def test_the_expected_segmentation_is_reproduced(tmp_path: Path) -> None:
     lab = liver_lab(tmp_path, cases=2)
     path = expect(lab, positive(0))
     result = lab.predict()
@@ -56,7 +56,7 @@ def test_dice_is_that_of_numpy_label_by_label(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_dice_below_reaches_terminal_record_and_sidecars_of_every_map(tmp_path: Path) -> None:
+def test_a_dice_below_the_least_is_reported_in_terminal_record_and_sidecars(tmp_path: Path) -> None:
     lab = liver_lab(tmp_path, cases=2)
     lab.keys["methods"] = ["saliency", "input_x_gradient"]
     theirs = positive(0)
@@ -83,7 +83,7 @@ def test_a_dice_below_reaches_terminal_record_and_sidecars_of_every_map(tmp_path
 
 
 @pytest.mark.slow
-def test_finished_maps_learn_of_what_is_expected_and_are_not_made_again(tmp_path: Path) -> None:
+def test_finished_maps_are_compared_with_a_new_expectation_and_kept(tmp_path: Path) -> None:
     lab = liver_lab(tmp_path)
     assert lab.run().exit_code == 0
     times = lab.maps()
@@ -100,7 +100,7 @@ def test_finished_maps_learn_of_what_is_expected_and_are_not_made_again(tmp_path
 
 @pytest.mark.parametrize("key", ["expected_dice", "prediction"])
 @pytest.mark.slow
-def test_the_least_dice_is_the_configs(key: str, tmp_path: Path) -> None:
+def test_the_least_dice_may_be_set_in_the_config(key: str, tmp_path: Path) -> None:
     lab = liver_lab(tmp_path)
     theirs = positive()
     theirs[:2] = 0
@@ -120,7 +120,7 @@ def test_a_datalist_names_expected_segmentations(tmp_path: Path) -> None:
     assert lab.record()["predictions"][0]["dice"] == {"liver": 1.0}
 
 
-def test_validate_says_what_proves_the_pipeline(tmp_path: Path) -> None:
+def test_validate_lists_cases_with_an_expected_segmentation(tmp_path: Path) -> None:
     lab = liver_lab(tmp_path)
     assert "nothing proves" in lab.validate().stdout
     expect(lab, positive())
@@ -171,7 +171,9 @@ REFUSED = {
 
 @pytest.mark.parametrize("fault", REFUSED, ids=lambda fault: fault.__name__)
 @pytest.mark.parametrize("command", ["predict", "run", "validate"])
-def test_what_cannot_be_expected(command: str, fault: Any, tmp_path: Path) -> None:
+def test_invalid_expected_segmentations_are_refused(
+    command: str, fault: Any, tmp_path: Path
+) -> None:
     lab = liver_lab(tmp_path, cases=2)
     fault(lab)  # on the first case; below it becomes the second
     cases = lab.keys["data"]["cases"]

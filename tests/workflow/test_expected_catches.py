@@ -188,7 +188,7 @@ def own_of_crop(lab: Lab, x: np.ndarray, *, whole: bool) -> np.ndarray:
 
 
 @pytest.mark.slow
-def test_a_missing_crop(lab: Lab) -> None:
+def test_a_missing_crop_is_caught(lab: Lab) -> None:
     x = in_a_frame()
     save_image(lab.folder / "a.nii.gz", x)
     save_own(lab, own_of_crop(lab, x, whole=False))
@@ -201,7 +201,7 @@ def test_a_missing_crop(lab: Lab) -> None:
 
 
 @pytest.mark.slow
-def test_a_crop_too_many(lab: Lab) -> None:
+def test_an_extra_crop_is_caught(lab: Lab) -> None:
     x = in_a_frame()
     save_image(lab.folder / "a.nii.gz", x)
     save_own(lab, own_of_crop(lab, x, whole=True))

@@ -77,7 +77,7 @@ def test_a_unit_is_explained_over_every_region(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_another_channel_of_a_layer_is_another_task(tmp_path: Path) -> None:
+def test_changing_the_channel_of_a_unit_makes_a_new_task(tmp_path: Path) -> None:
     lab = pointwise_lab(tmp_path, [[3.0], [2.0]], [0.0, 0.0])
     lab.keys["targets"] = [{"name": "u", "of": "unit", "layer": "head", "channel": 1}]
     assert lab.run().exit_code == 0
@@ -115,7 +115,7 @@ def test_targets_combine_with_their_coefficients(tmp_path: Path) -> None:
     assert "0.5 * (sum of logit of liver over point" in description
 
 
-def test_the_mean_is_the_sum_over_its_voxels(tmp_path: Path) -> None:
+def test_reduce_mean_divides_the_sum_by_the_number_of_voxels(tmp_path: Path) -> None:
     lab = threshold_lab(tmp_path)
     lab.keys["targets"] = [{"label": "liver", "over": "predicted", "reduce": "mean"}]
     lab.run()
@@ -150,8 +150,8 @@ def test_a_baseline_file_of_each_case(orientation: str | None, tmp_path: Path) -
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_a_file_among_other_baselines_is_read_in_its_place(tmp_path: Path) -> None:
-    """For its case; those beside it stay as they are, in methods within methods too."""
+def test_a_file_in_a_list_of_baselines_is_read_for_each_case(tmp_path: Path) -> None:
+    """Other baselines of the list stay as they are, in nested methods too."""
     lab = threshold_lab(tmp_path, cases=2)
     lab.keys["targets"] = [{"name": "whole", "label": "liver", "over": "all"}]
     baselines = ["zero", {"file": "low_{case}.nii.gz"}, "blur"]
@@ -235,7 +235,7 @@ def test_an_atlas_of_each_case(orientation: str | None, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_gap_in_completeness_is_told_everywhere(tmp_path: Path) -> None:
+def test_a_completeness_gap_is_reported_everywhere(tmp_path: Path) -> None:
     lab = threshold_lab(tmp_path)
     lab.keys["targets"] = [{"name": "p", "label": "liver", "of": "probability", "over": "all"}]
     lab.keys["methods"] = [
@@ -260,7 +260,7 @@ def test_a_gap_in_completeness_is_told_everywhere(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_baseline_of_one_file_a_channel(tmp_path: Path) -> None:
+def test_a_baseline_may_have_one_file_per_channel(tmp_path: Path) -> None:
     lab = pointwise_lab(tmp_path, [[0.0, 0.0], [2.0, 3.0]], [0.0, 0.0])
     for place, name in enumerate(("t1", "t2", "a_1", "a_2")):
         save_image(tmp_path / f"{name}.nii.gz", noise(seed=place))

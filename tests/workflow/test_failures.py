@@ -97,7 +97,7 @@ def test_quiet_prints_failures_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_nothing_succeeds_and_the_user_can_mend_it(damage: str, tmp_path: Path) -> None:
+def test_the_exit_code_is_2_if_all_tasks_fail_by_user_errors(damage: str, tmp_path: Path) -> None:
     lab = threshold_lab(tmp_path, cases=1)
     DAMAGES[damage][0](tmp_path / "a.nii.gz")
     result = lab.run()
@@ -114,7 +114,9 @@ def test_nothing_succeeds_and_the_user_can_mend_it(damage: str, tmp_path: Path) 
     assert lab.leftovers() == []
 
 
-def test_a_torn_gzip_whose_voxels_are_whole_is_torn(tmp_path: Path) -> None:
+def test_a_gzip_file_without_its_end_is_refused_though_its_voxels_are_complete(
+    tmp_path: Path,
+) -> None:
     lab = threshold_lab(tmp_path, cases=1)
     path = tmp_path / "a.nii.gz"
     content = path.read_bytes()
@@ -126,7 +128,7 @@ def test_a_torn_gzip_whose_voxels_are_whole_is_torn(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.slow
-def test_nan_is_zero_where_the_config_says_so(value: float, tmp_path: Path) -> None:
+def test_nan_is_replaced_by_zero_if_configured(value: float, tmp_path: Path) -> None:
     lab = threshold_lab(tmp_path, cases=1)
     spoil(value)(tmp_path / "a.nii.gz")
     lab.keys["data"]["nan"] = "zero"
@@ -165,9 +167,7 @@ def test_a_bug_keeps_its_traceback_and_the_others_go_on(
     assert {row["method"] for row in lab.scores()} == {"input_x_gradient"}
 
 
-def test_a_bug_in_all_tasks_is_not_the_users_fault(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_bug_in_all_tasks_exits_with_1(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     failing(monkeypatch, Saliency, RuntimeError("wires crossed"))
     failing(monkeypatch, InputXGradient, RuntimeError("wires crossed"))
     assert threshold_lab(tmp_path, cases=1).run().exit_code == 1
@@ -202,7 +202,7 @@ def test_fail_fast_stops_at_the_first(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert {row["method"] for row in lab.scores()} == {"saliency"}
 
 
-def test_one_target_of_two_is_empty(tmp_path: Path) -> None:
+def test_an_empty_target_fails_while_the_other_is_explained(tmp_path: Path) -> None:
     lab = threshold_lab(tmp_path, cases=1)
     lab.keys["targets"].append({"name": "far", "label": "liver", "component": 99})
     result = lab.run()
@@ -236,7 +236,7 @@ def test_no_case_with_ground_truth_is_refused_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_failed_is_done_by_the_next_run(tmp_path: Path) -> None:
+def test_failed_tasks_are_done_by_the_next_run(tmp_path: Path) -> None:
     lab = threshold_lab(tmp_path)
     darken(tmp_path / "b.nii.gz")
     assert lab.run().exit_code == 1

@@ -7,7 +7,7 @@ from tests.experiments import pointwise_lab, quick, refused
 __all__ = ["quick"]
 
 
-def test_names_that_are_too_long_together(quick: None, tmp_path: Path) -> None:
+def test_names_too_long_for_one_file_name_are_refused(quick: None, tmp_path: Path) -> None:
     lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0])
     target = lab.keys["targets"][0]
     target["name"] = "t" * 120

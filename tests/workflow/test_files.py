@@ -48,7 +48,7 @@ def in_micrometres(path: Path, array: np.ndarray) -> Path:
 
 
 @pytest.mark.slow
-def test_micrometres_are_mm_in_volumes_distances_and_boxes(tmp_path: Path) -> None:
+def test_images_in_micrometres_have_volumes_distances_and_boxes_in_mm(tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
     in_micrometres(tmp_path / "a.nii.gz", noise())
     in_micrometres(tmp_path / "truth.nii.gz", (noise(seed=5) > 0).astype(np.uint8))
@@ -94,7 +94,7 @@ def nib_label(mask: np.ndarray) -> tuple[np.ndarray, int]:
     return numbered, count
 
 
-def test_regions_whose_integers_float32_merges(tmp_path: Path) -> None:
+def test_regions_with_integers_beyond_float32_stay_apart(tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
     atlas = np.zeros(SHAPE, np.uint32)
     atlas[:4], atlas[4:8] = SMALL, LARGE
@@ -206,7 +206,7 @@ def test_nan_in_a_label_map(reader: str, tmp_path: Path) -> None:
         np.testing.assert_allclose(lab.map("a", "t", "input_x_gradient"), expected, atol=1e-6)
 
 
-def test_a_new_half_of_a_pair_is_a_new_image(tmp_path: Path) -> None:
+def test_changing_one_file_of_a_pair_makes_a_new_image(tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
     for seed in (0, 1):
         nib.save(nib.Nifti1Pair(noise(seed=seed), affine_of("anisotropic")), tmp_path / "p.img")
@@ -226,7 +226,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("kind", CASES)
-def test_a_pair_is_one_case_and_suffixes_are_of_any_case(kind: str, tmp_path: Path) -> None:
+def test_a_pair_is_one_case_and_suffixes_may_be_upper_case(kind: str, tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
     text, expected = CASES[kind]
     folder = tmp_path / "set"
@@ -238,7 +238,7 @@ def test_a_pair_is_one_case_and_suffixes_are_of_any_case(kind: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("cases", ["set", "set/*", "set/*.mgz"])
-def test_a_folder_of_another_format_says_so(cases: str, tmp_path: Path) -> None:
+def test_a_folder_with_only_unsupported_formats_is_refused(cases: str, tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
     (tmp_path / "set").mkdir()
     for name in ("a.mgz", "b.MGZ", "notes.txt"):
@@ -250,7 +250,7 @@ def test_a_folder_of_another_format_says_so(cases: str, tmp_path: Path) -> None:
     refused(result, lab, place, ".mgz is not supported", "FreeSurfer")
 
 
-def test_a_case_of_another_format_says_so(tmp_path: Path) -> None:
+def test_a_case_of_an_unsupported_format_is_refused(tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
     (tmp_path / "a.mgz").touch()
     lab.keys["data"]["cases"][0]["image"] = "a.mgz"
@@ -306,7 +306,7 @@ def test_pictures_count_pixels_and_have_no_ml(axes: str | None, tmp_path: Path) 
         ({"component": "each", "min_volume_ml": 0.1}, "min_volume_ml"),
     ],
 )
-def test_what_is_in_ml_is_refused_for_pictures(
+def test_keys_in_ml_are_refused_for_pictures(
     target: dict[str, Any], key: str, tmp_path: Path
 ) -> None:
     lab, _ = picture_lab(tmp_path, None)
@@ -328,7 +328,7 @@ def test_the_axes_of_pictures_decide_the_result(tmp_path: Path) -> None:
     assert f"tiny.yaml:{lab.line_of('picture_axes')}: data.picture_axes" in result.stderr
 
 
-def test_a_folder_without_an_image_says_what_it_did(tmp_path: Path) -> None:
+def test_a_folder_without_an_image_is_refused(tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
     (tmp_path / "set").mkdir()
     lab.keys["data"]["cases"] = "set"

@@ -25,7 +25,7 @@ def lab_of(folder: Path, channels: int = 1) -> Lab:
 
 
 @pytest.mark.slow
-def test_the_same_maps_from_every_format(tmp_path: Path) -> None:
+def test_every_format_gives_the_same_maps(tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
     entries = []
     for number, (name, write) in enumerate(WRITERS.items()):
@@ -43,7 +43,7 @@ def test_the_same_maps_from_every_format(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_series_is_part_of_what_decides_a_map(tmp_path: Path) -> None:
+def test_choosing_another_series_makes_a_new_map(tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
     write_series(tmp_path / "scan", itk_volume(voxels()), series="1", description="t1")
     other = itk_volume(voxels(seed=1))
@@ -71,7 +71,7 @@ def test_a_slice_that_changes_is_read_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("spacing", [None, (1.0, 2.0, 3.0)])
-def test_the_spacing_of_an_archive(spacing: Any, tmp_path: Path) -> None:
+def test_the_spacing_of_an_npz_archive_must_be_given(spacing: Any, tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
     np.savez(tmp_path / "a.npz", image=voxels())
     entry: dict[str, Any] = {"name": "a", "image": "a.npz"}
@@ -86,7 +86,7 @@ def test_the_spacing_of_an_archive(spacing: Any, tmp_path: Path) -> None:
         np.testing.assert_allclose(nib.load(path).header.get_zooms(), lengths)
 
 
-def test_a_spacing_that_no_file_needs_is_refused(tmp_path: Path) -> None:
+def test_a_spacing_for_a_file_with_its_own_is_refused(tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
     sitk.WriteImage(itk_volume(voxels()), str(tmp_path / "a.mha"))
     lab.keys["data"] = {"cases": [{"name": "a", "image": "a.mha", "spacing_mm": [1, 1, 1]}]}

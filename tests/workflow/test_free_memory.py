@@ -16,7 +16,7 @@ from esegeta.workflow.free_memory import free_bytes, held_bytes, release_heap
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 1)
 
 
-def test_of_a_graphics_card_its_own_memory_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_of_a_gpu_is_counted_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (700 + device.index, 900))
     monkeypatch.setattr("torch.cuda.memory_reserved", lambda device: 40 + device.index)
     assert free_bytes(CUDA) == 701
@@ -25,7 +25,7 @@ def test_of_a_graphics_card_its_own_memory_counts(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("text", ["Name: python\nThreads: 1\n", None], ids=["without", "gone"])
 @pytest.mark.parametrize(("platform", "unit"), [("linux", 1024), ("darwin", 1)])
-def test_a_system_that_tells_no_present_memory_tells_the_largest(
+def test_peak_memory_stands_in_where_current_memory_is_unknown(
     text: str | None, platform: str, unit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if text is not None:
@@ -37,7 +37,7 @@ def test_a_system_that_tells_no_present_memory_tells_the_largest(
 
 
 @pytest.mark.parametrize("has_trim", [True, False])
-def test_what_was_freed_is_given_back_where_the_c_library_can(
+def test_freed_memory_is_returned_to_the_system_if_the_c_library_can(
     has_trim: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []

@@ -41,7 +41,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.slow
-def test_a_run_on_a_disk_that_fills_up(quick: None, tmp_path: Path, small_disk: Path) -> None:
+def test_a_run_on_a_disk_that_fills_up_stops_cleanly(
+    quick: None, tmp_path: Path, small_disk: Path
+) -> None:
     lab = several(tmp_path)
     lab.keys["output"] = str(small_disk / "out")
     result = lab.run()
@@ -98,10 +100,10 @@ class _Full:
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EOPNOTSUPP], ids=["full", "not offered"])
-def test_space_is_set_aside_where_the_disk_offers_that(
+def test_preallocation_reports_a_full_disk_and_is_otherwise_optional(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A disk that is full is told of; one that sets nothing aside goes without."""
+    """A full disk is an error; a file system without preallocation is used without it."""
 
     def posix_fallocate(handle: int, start: int, length: int) -> None:
         raise OSError(number, os.strerror(number))

@@ -106,7 +106,7 @@ def test_a_resampled_map_lies_on_the_source_grid_and_says_so(tmp_path: Path) -> 
     assert "12x11x9" in grid["source"]
 
 
-def test_resampling_that_keeps_the_shape_is_told(tmp_path: Path) -> None:
+def test_resampling_that_keeps_the_shape_is_recorded_in_the_sidecar(tmp_path: Path) -> None:
     lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0])
     lab.keys["data"]["preprocess"] = {"spacing_mm": [0.7, 1.9, 3.2]}
     lab.keys["targets"][0]["over"] = "all"
@@ -151,7 +151,7 @@ def test_maps_by_the_adjoint_are_slopes_of_the_file_and_keep_their_sum(tmp_path:
 
 
 @pytest.mark.slow
-def test_only_maps_that_would_come_otherwise_are_made_again(tmp_path: Path) -> None:
+def test_only_maps_affected_by_a_change_of_maps_by_are_made_again(tmp_path: Path) -> None:
     lab = resampled_lab(tmp_path)
     lab.run()
     files = {
@@ -169,7 +169,7 @@ def test_only_maps_that_would_come_otherwise_are_made_again(tmp_path: Path) -> N
         assert (missed < 1e-6) == (by == "adjoint")
 
 
-def test_another_way_to_the_file_is_refused_with_its_line(tmp_path: Path) -> None:
+def test_an_unknown_value_of_maps_by_is_refused_with_its_line(tmp_path: Path) -> None:
     lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0])
     lab.keys["maps"] = {"by": "adjoin"}
     with pytest.raises(ConfigError, match=r'yaml:\d+: maps.by: .*"?adjoin') as refused:

@@ -32,7 +32,7 @@ def test_a_cut_map_is_made_again(quick: None, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_verify_finds_what_the_clock_hides(quick: None, tmp_path: Path) -> None:
+def test_verify_finds_a_change_that_kept_size_and_time(quick: None, tmp_path: Path) -> None:
     import os
 
     lab = small(tmp_path)
@@ -68,7 +68,7 @@ def test_tables_never_shrink(quick: None, tmp_path: Path, monkeypatch: pytest.Mo
     assert all(lines == whole for lines in seen)
 
 
-def test_names_that_spreadsheets_would_run_stand_behind_an_apostrophe(tmp_path: Path) -> None:
+def test_names_that_spreadsheets_would_run_are_escaped_by_an_apostrophe(tmp_path: Path) -> None:
     from esegeta.report.csv_tables import ScoreRow, read_scores, write_scores
 
     names = ("=1+1", "+x", "-x", "@x", "'quoted", "plain")

@@ -48,7 +48,7 @@ METHODS = [
 
 @pytest.mark.parametrize("kind", ["torchscript", "traced", "frozen", "export", "module"])
 @pytest.mark.slow
-def test_maps_are_those_of_the_network_by_its_class(kind: str, tmp_path: Path) -> None:
+def test_maps_of_an_exported_network_equal_those_of_its_class(kind: str, tmp_path: Path) -> None:
     for folder in ("open", "closed"):
         (tmp_path / folder).mkdir()
     labs = [unet_lab(tmp_path / "open"), closed_lab(tmp_path / "closed", kind)]
@@ -131,7 +131,7 @@ def test_a_pickled_network_is_not_trained_from_scratch(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_windows_and_batches_of_an_exported_program_are_those_of_its_export(
+def test_an_exported_program_accepts_only_the_window_and_batch_of_its_export(
     tmp_path: Path,
 ) -> None:
     lab = closed_lab(tmp_path, "export")
@@ -156,7 +156,7 @@ class Rounded(nn.Module):
 
 @pytest.mark.parametrize("kind", CLOSED)
 @pytest.mark.slow
-def test_a_network_without_gradients_serves_methods_that_take_none(
+def test_a_network_without_gradients_serves_gradient_free_methods(
     kind: str, tmp_path: Path
 ) -> None:
     lab = closed_lab(tmp_path, kind)
@@ -186,14 +186,14 @@ class Dropped(nn.Module):
         return torch.cat([y, -y], 1)
 
 
-def test_dropout_that_was_exported_is_noticed(tmp_path: Path) -> None:
+def test_exported_dropout_is_refused(tmp_path: Path) -> None:
     lab = closed_lab(tmp_path, "torchscript")
     save_script(Dropped(), tmp_path / "net.ts")
     said = "two passes of the network over the same window differ"
     refused(lab.run(), lab, f"tiny.yaml:{lab.line_of('model:')}: {said}", "network.eval()")
 
 
-def test_validate_prints_what_the_network_can_do_beside_what_is_asked(tmp_path: Path) -> None:
+def test_validate_prints_what_the_network_can_do_and_what_is_needed(tmp_path: Path) -> None:
     lab = closed_lab(tmp_path, "export")
     lab.keys["inference"]["batch_size"] = BATCH
     text = lab.validate().output
@@ -251,7 +251,7 @@ def test_keys_of_another_kind_are_refused(model: dict[str, str], said: str, tmp_
 
 
 @pytest.mark.slow
-def test_the_hash_of_the_file_decides_what_is_done_again(tmp_path: Path) -> None:
+def test_a_changed_file_of_the_network_makes_maps_again(tmp_path: Path) -> None:
     lab = closed_lab(tmp_path, "torchscript")
     assert lab.run().exit_code == 0
     first = read_json(lab.root / "run.json")["weights_sha256"]

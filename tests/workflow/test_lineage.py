@@ -44,7 +44,7 @@ def test_a_different_config_of_the_same_name_is_refused(quick: None, tmp_path: P
 
 
 @pytest.mark.slow
-def test_the_same_config_may_move(quick: None, tmp_path: Path) -> None:
+def test_a_config_file_may_be_renamed(quick: None, tmp_path: Path) -> None:
     lab = small(tmp_path)
     assert lab.run().exit_code == 0
     moved = lab.config.rename(lab.config.with_name("moved.yaml"))
@@ -54,7 +54,7 @@ def test_the_same_config_may_move(quick: None, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_an_edited_config_no_longer_makes_is_listed_and_moved(
+def test_results_that_an_edited_config_no_longer_makes_are_listed_and_moved(
     quick: None, tmp_path: Path
 ) -> None:
     lab = small(tmp_path)
@@ -108,7 +108,7 @@ def test_a_case_that_is_left_out_leaves_no_folder_when_its_files_are_moved(
     assert stale_in(lab.root) == prune(lab.root) == []
 
 
-def test_files_are_told_apart_by_case_target_and_method(tmp_path: Path) -> None:
+def test_stale_files_are_recognised_by_case_target_and_method(tmp_path: Path) -> None:
     for name in (
         "a/a_label-liver_desc-saliency_attrmap.nii.gz",
         "a/a_label-liver_chan-t1_desc-saliency_attrmap.nii.gz",
@@ -156,7 +156,7 @@ def test_files_are_told_apart_by_case_target_and_method(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_files_that_are_only_named_like_a_run_s_stay(quick: None, tmp_path: Path) -> None:
+def test_files_of_the_user_stay_though_named_like_results(quick: None, tmp_path: Path) -> None:
     """Copies, results of other tools and whole folders that no record speaks of are the user's."""
     lab = small(tmp_path)
     assert lab.run().exit_code == 0
@@ -180,9 +180,7 @@ def test_files_that_are_only_named_like_a_run_s_stay(quick: None, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ["stale", "Dissection", "report", "scores.csv"])
-def test_a_case_cannot_be_called_like_a_part_of_the_results(
-    name: str, quick: None, tmp_path: Path
-) -> None:
+def test_a_case_with_a_reserved_name_is_refused(name: str, quick: None, tmp_path: Path) -> None:
     lab = small(tmp_path)
     lab.keys["data"]["cases"][0]["name"] = name
     refused = lab.run()
@@ -193,7 +191,7 @@ def test_a_case_cannot_be_called_like_a_part_of_the_results(
 
 
 @pytest.mark.slow
-def test_all_parts_of_the_results_are_reserved(quick: None, tmp_path: Path) -> None:
+def test_the_names_of_all_results_are_reserved(quick: None, tmp_path: Path) -> None:
     lab = small(tmp_path)
     assert lab.run().exit_code == 0
     made = {path.name for path in lab.root.iterdir() if not path.name.startswith(".")}
@@ -213,12 +211,14 @@ def test_a_record_cannot_name_files_elsewhere(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["[]", '{"lineage": 3}', '{"lineage": [{"since": 1}]}', "{"])
-def test_a_lineage_of_foreign_content_is_nobodys(tmp_path: Path, content: str) -> None:
+def test_a_malformed_lineage_counts_as_empty(tmp_path: Path, content: str) -> None:
     (tmp_path / NAME).write_text(content)
     assert lineage_in(tmp_path) == ()
 
 
-def test_where_and_how_do_not_make_another_experiment(quick: None, tmp_path: Path) -> None:
+def test_device_and_edits_continue_a_lineage_and_another_config_is_refused(
+    quick: None, tmp_path: Path
+) -> None:
     keys = small(tmp_path).keys
     first = config_of(keys)
     claim(tmp_path, first, anew=False)

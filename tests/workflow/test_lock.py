@@ -35,14 +35,14 @@ def leave(folder: Path, **holder: object) -> None:
     (folder / NAME).write_text(json.dumps(content))
 
 
-def test_a_folder_is_held_and_let_go(tmp_path: Path) -> None:
+def test_a_folder_is_locked_and_released(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
     with locked(folder):
         assert json.loads((folder / NAME).read_text())["pid"] == os.getpid()
     assert not (folder / NAME).exists()
 
 
-def test_it_is_let_go_after_an_exception(tmp_path: Path) -> None:
+def test_a_lock_is_released_after_an_exception(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), locked(tmp_path):
         raise ZeroDivisionError
     with locked(tmp_path):
@@ -65,25 +65,25 @@ def test_another_process_is_named(tmp_path: Path) -> None:
             pass
 
 
-def test_what_a_dead_process_left_is_taken_over(tmp_path: Path) -> None:
+def test_the_lock_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
     leave(tmp_path, pid=dead_pid())
     with locked(tmp_path):
         assert json.loads((tmp_path / NAME).read_text())["pid"] == os.getpid()
 
 
-def test_a_later_process_of_the_same_number_is_not_the_holder(tmp_path: Path) -> None:
+def test_a_later_process_with_the_same_pid_is_not_the_holder(tmp_path: Path) -> None:
     leave(tmp_path, pid=os.getppid(), born="1")
     with locked(tmp_path):
         pass
 
 
-def test_a_living_process_is_believed_without_the_systems_lock(tmp_path: Path) -> None:
+def test_the_lock_file_of_a_living_process_counts_without_a_system_lock(tmp_path: Path) -> None:
     leave(tmp_path, pid=os.getppid())
     with pytest.raises(OutputError, match=f"process {os.getppid()} on"), locked(tmp_path):
         pass
 
 
-def test_of_another_host_nobody_can_tell(tmp_path: Path) -> None:
+def test_the_lock_of_another_host_is_respected(tmp_path: Path) -> None:
     leave(tmp_path, host="node17", pid=dead_pid())
     text = r"on node17 is working .*since yesterday; .* remove"
     with pytest.raises(OutputError, match=text), locked(tmp_path):
@@ -94,7 +94,7 @@ DAMAGED = ["", '{"host": "nod', "[1, 2]", '{"no": 1}', '{"host": "a", "pid": "x"
 
 
 @pytest.mark.parametrize("text", DAMAGED, ids=range(len(DAMAGED)))
-def test_a_torn_file_holds_nobody(text: str, tmp_path: Path) -> None:
+def test_a_torn_lock_file_does_not_lock(text: str, tmp_path: Path) -> None:
     (tmp_path / NAME).write_text(text)
     part = tmp_path / SHARED / "part"
     part.parent.mkdir(parents=True)
@@ -104,16 +104,16 @@ def test_a_torn_file_holds_nobody(text: str, tmp_path: Path) -> None:
         assert Holder(**json.loads((tmp_path / NAME).read_text())).pid == os.getpid()
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot write here"), locked(tmp_path / "file"):
         pass
 
 
-def test_a_file_that_is_removed_while_it_is_taken_is_made_anew(
+def test_a_lock_file_removed_while_being_locked_is_created_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By whoever held the folder until then: the lock on its removed file keeps nobody out."""
+    """The former holder removes its file, and a lock on a removed file keeps nobody out."""
     real, asked = fcntl.flock, []
 
     def flock(handle: int, how: int) -> None:
@@ -128,7 +128,7 @@ def test_a_file_that_is_removed_while_it_is_taken_is_made_anew(
         assert json.loads((tmp_path / NAME).read_text())["pid"] == os.getpid()
 
 
-def test_on_a_disk_without_locks_what_the_file_says_decides(
+def test_on_a_disk_without_locks_the_content_of_the_lock_file_decides(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def flock(handle: int, how: int) -> None:

@@ -59,7 +59,7 @@ def test_a_run_over_an_ensemble_is_the_mean_of_its_folds(tmp_path: Path) -> None
     np.testing.assert_allclose(found, np.mean(maps, axis=0), rtol=1e-4, atol=1e-7)
 
 
-def test_what_was_taken_off_every_file_is_said(tmp_path: Path) -> None:
+def test_wrappers_taken_off_every_weights_file_are_reported(tmp_path: Path) -> None:
     lab = unet_lab(tmp_path)
     names = folds(lab, 2)
     torch.save({"state_dict": unet(3, seed=1).state_dict()}, lab.folder / "other.pt")
@@ -130,7 +130,7 @@ def test_spread_of_members(tmp_path: Path, kind: str) -> None:
     assert not list(lab.root.rglob("*member-*")) and not list(lab.root.rglob("*spread*"))
 
 
-def test_spread_without_members_is_refused(tmp_path: Path) -> None:
+def test_spread_of_a_single_network_is_refused(tmp_path: Path) -> None:
     lab = unet_lab(tmp_path)
     lab.keys["inference"]["spread"] = "members"
     result = lab.validate()

@@ -92,7 +92,7 @@ def maps_of(lab: Lab) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("form", CHOICES)
 @pytest.mark.slow
-def test_a_run_is_that_of_the_chosen_tensor_alone(form: str, tmp_path: Path) -> None:
+def test_a_run_uses_the_chosen_output_alone(form: str, tmp_path: Path) -> None:
     plain = heads_lab(tmp_path / "plain", "plain")
     chosen = heads_lab(tmp_path / "chosen", form, CHOICES[form])
     for lab in (plain, chosen):
@@ -107,7 +107,7 @@ def test_a_run_is_that_of_the_chosen_tensor_alone(form: str, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_the_choice_is_not_the_first_by_chance(tmp_path: Path) -> None:
+def test_the_chosen_output_differs_from_the_first(tmp_path: Path) -> None:
     plain = heads_lab(tmp_path / "plain", "plain")
     first = heads_lab(tmp_path / "first", "dict")
     other = heads_lab(tmp_path / "other", "plain aux")
@@ -126,7 +126,7 @@ NOTE = (
 )
 
 
-def test_what_was_taken_and_what_else_there_is_is_said(tmp_path: Path) -> None:
+def test_the_output_taken_and_the_others_are_noted(tmp_path: Path) -> None:
     lab = heads_lab(tmp_path, "dict")
     assert f"note: {NOTE}" in lab.validate().output
     lab.keys["methods"] = ["saliency"]
@@ -154,7 +154,7 @@ def test_an_output_that_is_not_returned_is_refused(
     refused(result, lab, f"tiny.yaml:{lab.line_of('output: ' + str(output))}: ", message)
 
 
-def test_an_output_of_another_size_is_said_with_what_else_there_is(tmp_path: Path) -> None:
+def test_an_output_of_another_size_is_noted_with_all_outputs(tmp_path: Path) -> None:
     result = heads_lab(tmp_path, "nested").validate()
     assert result.exit_code == 0
     assert "deep.0 (2x8x4), deep.1 (2x8x8), main.out (2x8x8); the first, deep.0" in result.output
@@ -179,7 +179,7 @@ def test_layers_show_the_shape_of_the_chosen_output(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_dissection_is_that_of_the_chosen_tensor_alone(tmp_path: Path) -> None:
+def test_a_dissection_uses_the_chosen_output_alone(tmp_path: Path) -> None:
     tables = []
     for form, output in (("plain", None), ("dict", "out"), ("dict", None)):
         lab = heads_lab(tmp_path / f"{form} {output}", form, output)
@@ -203,7 +203,7 @@ def test_a_dissection_is_that_of_the_chosen_tensor_alone(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_the_chosen_tensor_is_what_is_trained_again(tmp_path: Path) -> None:
+def test_retraining_uses_the_chosen_output(tmp_path: Path) -> None:
     results = []
     for form, output in (("plain", None), ("dict", "out"), ("dict", None)):
         lab = heads_lab(tmp_path / f"{form} {output}", form, output)

@@ -53,7 +53,7 @@ SAID = "the network's output looks like probabilities, not logits"
 @pytest.mark.slow
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("end", ["softmax", "sigmoid"])
-def test_probabilities_are_said_before_and_of_every_map(
+def test_an_output_of_probabilities_is_warned_of_by_validate_and_in_every_map(
     end: str, activation: str, tmp_path: Path
 ) -> None:
     lab = net_lab(tmp_path, end=end)
@@ -93,7 +93,7 @@ def test_the_warning_stays_with_maps_that_are_skipped_or_made_later(tmp_path: Pa
         assert [text[: len(SAID)] for text in unit["warnings"]] == [SAID]
 
 
-def test_logits_are_said_nothing_of(tmp_path: Path) -> None:
+def test_an_output_of_logits_gets_no_warning(tmp_path: Path) -> None:
     lab = net_lab(tmp_path)
     assert SAID not in lab.validate().output
     assert lab.run().exit_code == 0
@@ -101,7 +101,7 @@ def test_logits_are_said_nothing_of(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_was_taken_off_the_weights_is_in_the_record(tmp_path: Path) -> None:
+def test_wrappers_taken_off_the_weights_are_in_the_record(tmp_path: Path) -> None:
     lab = unet_lab(tmp_path, ndim=2)
     plain = lab.run()
     assert plain.exit_code == 0
@@ -186,7 +186,7 @@ def test_a_key_of_weights_that_is_not_there_is_refused_where_it_stands(tmp_path:
         ({"weight_key": "ema"}, 'did you mean "weights_key"'),
     ],
 )
-def test_keys_of_the_model_that_cannot_be_meant(
+def test_invalid_keys_of_weights_are_refused(
     changes: dict[str, object], message: str, tmp_path: Path
 ) -> None:
     lab = unet_lab(tmp_path, ndim=2)

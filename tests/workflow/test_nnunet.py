@@ -155,7 +155,9 @@ def test_prediction_is_that_of_nnunet(kind: str, trained: Any, tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_half_precision_of_nnunet_is_the_only_difference(trained: Any, tmp_path: Path) -> None:
+def test_predictions_differ_from_nnunet_only_by_its_half_precision(
+    trained: Any, tmp_path: Path
+) -> None:
     found = trained("ct")
     theirs = nnunet.predict(found.folder, found.images, folds=found.folds, half=True)
     experiment = build(write_config(tmp_path / "c.yaml", found, **with_target(found)))
@@ -168,7 +170,7 @@ def test_half_precision_of_nnunet_is_the_only_difference(trained: Any, tmp_path:
 
 
 @pytest.mark.slow
-def test_keys_of_the_config_win(trained: Any, tmp_path: Path) -> None:
+def test_keys_of_the_config_override_the_folder(trained: Any, tmp_path: Path) -> None:
     found = trained("ct")
     theirs = nnunet.predict(found.folder, found.images, folds=[1], mirror=False)
     path = write_config(

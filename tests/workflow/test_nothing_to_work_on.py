@@ -19,7 +19,7 @@ def spoil(path: Path, value: float) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_an_image_that_is_not_finite_leaves_nothing(value: float, tmp_path: Path) -> None:
+def test_a_run_with_only_non_finite_images_writes_nothing(value: float, tmp_path: Path) -> None:
     lab = unet_lab(tmp_path, shape=SHAPE)
     spoil(tmp_path / "a.nii.gz", value)
     for result in (lab.run(), lab.validate()):
@@ -29,7 +29,7 @@ def test_an_image_that_is_not_finite_leaves_nothing(value: float, tmp_path: Path
     assert not lab.root.exists()
 
 
-def test_other_cases_are_done_all_the_same(tmp_path: Path) -> None:
+def test_other_cases_are_done_beside_a_non_finite_image(tmp_path: Path) -> None:
     lab = unet_lab(tmp_path, shape=SHAPE, cases=2)
     lab.keys["methods"] = ["saliency"]
     spoil(tmp_path / "a.nii.gz", np.nan)
@@ -42,7 +42,7 @@ def test_other_cases_are_done_all_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [torch.nan, 1e300])
-def test_weights_that_are_not_finite_leave_nothing(value: float, tmp_path: Path) -> None:
+def test_a_run_with_non_finite_weights_writes_nothing(value: float, tmp_path: Path) -> None:
     lab = unet_lab(tmp_path, shape=SHAPE)
     state = {key: one.double() for key, one in load_file(tmp_path / "w.safetensors").items()}
     state["model.0.conv.weight"].fill_(value)

@@ -22,7 +22,7 @@ def methods_of(lab: Lab) -> list[str]:
 
 
 @pytest.mark.slow
-def test_they_join_and_are_scored_like_the_others(tmp_path: Path) -> None:
+def test_null_competitors_are_added_and_scored_like_other_methods(tmp_path: Path) -> None:
     lab = unet_lab(tmp_path)
     lab.keys["scores"] = ["infidelity", BASELINE]
     result = lab.run()
@@ -41,7 +41,7 @@ def test_they_join_and_are_scored_like_the_others(tmp_path: Path) -> None:
     assert parameters["base"].items() >= expected.items()
 
 
-def test_validate_shows_them(tmp_path: Path) -> None:
+def test_validate_lists_null_competitors(tmp_path: Path) -> None:
     lab = unet_lab(tmp_path)
     lab.keys["scores"] = [BASELINE]
     output = lab.validate().output
@@ -54,7 +54,9 @@ def test_validate_shows_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scores", [[], ["infidelity"]])
-def test_nobody_joins_where_no_score_asks(scores: list[str], tmp_path: Path) -> None:
+def test_null_competitors_are_added_only_if_a_score_needs_them(
+    scores: list[str], tmp_path: Path
+) -> None:
     lab = unet_lab(tmp_path)
     lab.keys["scores"] = scores
     methods, notes = join_null_competitors(load_config(lab.write()))
@@ -62,7 +64,7 @@ def test_nobody_joins_where_no_score_asks(scores: list[str], tmp_path: Path) -> 
     assert notes == ()
 
 
-def test_those_that_are_listed_stay_as_they_are(tmp_path: Path) -> None:
+def test_null_competitors_in_the_config_stay_as_they_are(tmp_path: Path) -> None:
     lab = unet_lab(tmp_path)
     lab.keys["scores"] = [{**BASELINE, "id": "lot"}]
     lab.keys["methods"] = [{"name": "random_map", "id": "smooth", "sigma_mm": 5}, "saliency"]
@@ -76,7 +78,7 @@ def test_those_that_are_listed_stay_as_they_are(tmp_path: Path) -> None:
     assert notes == ()
 
 
-def test_another_method_may_not_take_their_name(tmp_path: Path) -> None:
+def test_another_method_with_the_id_of_a_null_competitor_is_refused(tmp_path: Path) -> None:
     lab = unet_lab(tmp_path)
     lab.keys["scores"] = [BASELINE]
     lab.keys["methods"].append({"name": "smoothgrad", "id": "edge_map"})
@@ -87,7 +89,7 @@ def test_another_method_may_not_take_their_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_another_base_is_another_result(tmp_path: Path) -> None:
+def test_another_base_score_recomputes_the_result(tmp_path: Path) -> None:
     lab = unet_lab(tmp_path)
     lab.keys["methods"] = ["random_map", "edge_map"]
     lab.keys["scores"] = [BASELINE]

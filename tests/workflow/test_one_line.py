@@ -31,7 +31,7 @@ def test_a_label_of_several_images_is_explained_without_looking_first(tmp_path: 
     assert "per case" not in said  # how long it takes is known of what was looked at
 
 
-def test_of_a_picture_sizes_are_pixels_alone(tmp_path: Path) -> None:
+def test_the_size_of_a_label_in_a_picture_is_given_in_pixels(tmp_path: Path) -> None:
     grey = np.random.default_rng(0).integers(0, 255, (12, 10), dtype=np.uint8)
     Image.fromarray(grey).save(tmp_path / "x.png")
     out = tmp_path / "out"
@@ -42,7 +42,7 @@ def test_of_a_picture_sizes_are_pixels_alone(tmp_path: Path) -> None:
     assert f"  liver: {count} voxels  <- explained\n" in said
 
 
-def test_mirrored_passes_and_long_times_are_said_beforehand(
+def test_mirrored_passes_and_long_times_are_announced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     times = {"saliency": 7.25, "input_x_gradient": 720.0, "random_map": 10_800.0}
@@ -59,7 +59,7 @@ def test_mirrored_passes_and_long_times_are_said_beforehand(
         assert line.endswith(f"; about {wait} per case")
 
 
-def test_a_config_without_images_names_one_to_be_given(tmp_path: Path) -> None:
+def test_init_without_images_writes_a_placeholder_image(tmp_path: Path) -> None:
     path = tmp_path / "it.yaml"
     done = esegeta("init", "--from", model(tmp_path), "-o", path)
     assert done.exit_code == 0, done.output

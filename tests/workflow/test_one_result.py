@@ -38,7 +38,7 @@ def two_parts(desk: Desk) -> Iterator[Task]:
         ("impossible", ["number 0"], ["number 0"]),
     ],
 )
-def test_what_leads_to_a_result(
+def test_tasks_leading_to_a_result_are_listed_unless_it_exists(
     state: str, missing: list[str], anew: list[str], tmp_path: Path
 ) -> None:
     whole = number_task(tmp_path, 0, fault=Fault("no weights") if state == "impossible" else None)
@@ -55,7 +55,7 @@ def test_what_leads_to_a_result(
         assert (tmp_path / "dataset_description.json").is_file()
 
 
-def test_of_what_a_record_names_only_files_in_reach_are_removed(tmp_path: Path) -> None:
+def test_only_files_of_a_record_within_the_run_folder_are_removed(tmp_path: Path) -> None:
     folder = tmp_path / "run" / "concepts"
     (folder / "inner").mkdir(parents=True)
     own, beside, beyond = folder / "a.csv", tmp_path / "run" / "b.nii", tmp_path / "c.txt"

@@ -30,7 +30,7 @@ def lab_of(folder: Path, num_channels: int = 1, cases: int = 1) -> Lab:
     return pointwise_lab(folder, weight, [0.0, 0.0], cases=cases)
 
 
-def test_the_tree_of_a_run(tmp_path: Path) -> None:
+def test_the_files_of_a_run(tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
     lab.keys["methods"].append({"name": "saliency", "id": "magnitude", "absolute": True})
     assert lab.run().exit_code == 0
@@ -115,7 +115,7 @@ def test_each_component_is_a_target_with_volume_and_centre(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_the_record_tells_what_was_run_with_what(tmp_path: Path) -> None:
+def test_the_record_holds_versions_config_and_units(tmp_path: Path) -> None:
     lab = lab_of(tmp_path, cases=2)
     lab.keys["methods"] = [{"name": "integrated_gradients", "steps": 3}]
     lab.run()
@@ -144,7 +144,7 @@ def test_the_record_tells_what_was_run_with_what(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_record_tells_what_the_command_line_changed(tmp_path: Path) -> None:
+def test_the_record_holds_changes_from_the_command_line(tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
     lab.keys["device"] = "auto"
     lab.run("--set", "seed=9", "--device", "cpu", "-o", tmp_path / "elsewhere")
@@ -155,7 +155,7 @@ def test_the_record_tells_what_the_command_line_changed(tmp_path: Path) -> None:
     assert not lab.root.exists()
 
 
-def test_a_sidecar_says_what_its_map_is(tmp_path: Path) -> None:
+def test_a_sidecar_describes_its_map(tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
     lab.keys["methods"] = [{"name": "smoothgrad", "samples": 2, "id": "noisy"}]
     lab.run()
@@ -271,7 +271,7 @@ def test_the_same_seed_gives_the_same_maps(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_random_weights_are_noted_and_the_same_each_time(tmp_path: Path) -> None:
+def test_random_weights_are_noted_and_reproducible(tmp_path: Path) -> None:
     lab = unet_lab(tmp_path)
     del lab.keys["model"]["weights"]
     lab.keys["targets"][0]["over"] = "all"

@@ -44,7 +44,7 @@ def test_the_parts_of_one_case_make_a_target_each(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_target_without_components_fails_by_itself_with_what_was_found(tmp_path: Path) -> None:
+def test_a_target_without_components_fails_alone_and_says_why(tmp_path: Path) -> None:
     lab = targets_lab(tmp_path)
     assert lab.run().exit_code == 1
     assert lab.statuses() == {
@@ -55,7 +55,7 @@ def test_a_target_without_components_fails_by_itself_with_what_was_found(tmp_pat
 
 
 @pytest.mark.slow
-def test_the_parts_of_a_run_take_cases_of_their_own(tmp_path: Path) -> None:
+def test_parts_of_a_run_take_different_cases(tmp_path: Path) -> None:
     lab = liver_lab(tmp_path, cases=2)
     assert lab.run("--part", "1/2").exit_code == 0
     (first,) = lab.maps()
@@ -65,7 +65,7 @@ def test_the_parts_of_a_run_take_cases_of_their_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_parts_of_a_prediction_take_cases_of_their_own(tmp_path: Path) -> None:
+def test_parts_of_a_prediction_take_different_cases(tmp_path: Path) -> None:
     lab = liver_lab(tmp_path, cases=2)
     assert lab.predict("--part", "1/2").exit_code == 0
     assert sum(dseg(lab, case).exists() for case in "ab") == 1

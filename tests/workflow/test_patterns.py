@@ -31,7 +31,7 @@ def build(lab: Lab) -> Experiment:
     return build_experiment(load_config(lab.write()))
 
 
-def test_they_are_learned_from_all_cases_and_found_again(
+def test_patterns_are_learned_from_all_cases_and_reused(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     experiment = build(lab)
@@ -51,7 +51,7 @@ def test_they_are_learned_from_all_cases_and_found_again(
     assert all(torch.equal(again.values[key], value) for key, value in expected.values.items())
 
 
-def test_methods_within_methods_get_them_too(lab: Lab) -> None:
+def test_nested_methods_get_patterns_too(lab: Lab) -> None:
     experiment = build(lab)
     tunnel = with_patterns(SmoothGrad(base=PatternAttribution()), experiment)
     assert isinstance(tunnel, SmoothGrad) and isinstance(tunnel.base, PatternAttribution)
@@ -60,7 +60,7 @@ def test_methods_within_methods_get_them_too(lab: Lab) -> None:
     assert with_patterns(saliency, experiment) is saliency
 
 
-def test_a_file_is_read_beside_the_config(lab: Lab) -> None:
+def test_a_file_of_patterns_is_relative_to_the_config(lab: Lab) -> None:
     experiment = build(lab)
     patterns_of(experiment).save(lab.folder / "mine.safetensors")
     found = with_patterns(PatternNet(patterns="mine.safetensors"), experiment)
@@ -69,7 +69,7 @@ def test_a_file_is_read_beside_the_config(lab: Lab) -> None:
     assert found == PatternNet(patterns="mine.safetensors")  # the values are no parameter
 
 
-def test_what_decides_them_is_in_their_fingerprint(lab: Lab) -> None:
+def test_the_fingerprint_of_patterns_covers_network_and_cases(lab: Lab) -> None:
     experiment = build(lab)
     first = patterns_fingerprint(PatternNet(), experiment)
     assert first == patterns_fingerprint(PatternNet(), build(lab))
@@ -80,7 +80,7 @@ def test_what_decides_them_is_in_their_fingerprint(lab: Lab) -> None:
     assert patterns_fingerprint(PatternNet(), build(lab)) != first
 
 
-def test_a_file_of_patterns_that_is_not_there_is_refused_where_it_stands(lab: Lab) -> None:
+def test_a_missing_file_of_patterns_is_refused_with_its_line(lab: Lab) -> None:
     lab.keys["methods"] = ["saliency", {"name": "pattern_net", "patterns": "mine.safetensors"}]
     result = lab.validate()
     line = lab.line_of("pattern_net")
@@ -96,8 +96,8 @@ def test_a_file_of_patterns_that_is_not_there_is_refused_where_it_stands(lab: La
 
 
 @pytest.mark.slow
-def test_a_unit_inside_the_network_is_fitted_on_what_it_explains(tmp_path: Path) -> None:
-    """Its network ends at the layer: the patterns of the whole one are not its own."""
+def test_patterns_for_a_unit_are_fitted_on_the_network_up_to_its_layer(tmp_path: Path) -> None:
+    """The network of a unit ends at its layer, so patterns of the whole network do not fit."""
     lab = unet_lab(tmp_path, cases=2)
     lab.keys["targets"] = [
         {"name": "whole", "label": "liver", "over": "all"},

@@ -18,7 +18,7 @@ def test_a_volume_is_explained_in_millilitres(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, p * (1 - p) * VOXEL_ML, rtol=1e-4)
 
 
-def test_what_is_split_into_components_is_combined_with_nothing(tmp_path: Path) -> None:
+def test_a_target_split_into_components_cannot_be_combined(tmp_path: Path) -> None:
     lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0])
     lab.keys["targets"] += [
         {"name": "parts", "label": "liver", "over": "component", "component": "each"},

@@ -118,7 +118,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.slow
-def test_what_decides_a_prediction_makes_it_anew(change: str, tmp_path: Path) -> None:
+def test_a_change_that_decides_a_prediction_makes_it_again(change: str, tmp_path: Path) -> None:
     lab = liver_lab(tmp_path)
     expect(lab, positive())
     lab.predict()
@@ -153,7 +153,7 @@ def test_probabilities_lie_beside_the_segmentation(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rule", ["logits", "probabilities", "labels", "nnunet", "monai"])
-def test_the_sidecars_say_on_which_grid_what_was_decided(rule: str, tmp_path: Path) -> None:
+def test_sidecars_record_the_resampling_rule_of_the_prediction(rule: str, tmp_path: Path) -> None:
     lab = liver_lab(tmp_path)
     lab.keys["data"]["preprocess"] = {"spacing_mm": [1.4, 1.4, 1.4]}
     lab.keys["prediction"] = rule if rule in ("nnunet", "monai") else {"resample": rule}
@@ -170,7 +170,7 @@ def test_the_sidecars_say_on_which_grid_what_was_decided(rule: str, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_the_rules_differ_where_the_grids_do(tmp_path: Path) -> None:
+def test_resampling_rules_differ_if_grids_differ(tmp_path: Path) -> None:
     found = {}
     for rule in ("logits", "labels"):
         folder = tmp_path / rule

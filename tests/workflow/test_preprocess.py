@@ -50,7 +50,7 @@ def boxed_lab(folder: Path, *methods: Any) -> tuple[Lab, np.ndarray]:
 
 
 @pytest.mark.slow
-def test_a_linear_network_gives_its_weights_back_and_0_where_it_saw_nothing(
+def test_the_map_of_a_linear_network_is_its_weights_and_0_outside_the_crop(
     tmp_path: Path,
 ) -> None:
     lab, w = boxed_lab(tmp_path, "saliency", "input_x_gradient")
@@ -64,7 +64,7 @@ def test_a_linear_network_gives_its_weights_back_and_0_where_it_saw_nothing(
     assert grid["resampling"].endswith("0 where preprocessing cut the image off")
 
 
-def test_a_baseline_file_takes_the_box_of_the_image(tmp_path: Path) -> None:
+def test_a_baseline_file_is_cropped_to_the_box_of_the_image(tmp_path: Path) -> None:
     # Its own foreground is everything; the integral is w * (x - baseline) within the image's.
     method = {"name": "integrated_gradients", "steps": 2, "baseline": {"file": "b.nii.gz"}}
     lab, w = boxed_lab(tmp_path, method)
@@ -77,7 +77,7 @@ def test_a_baseline_file_takes_the_box_of_the_image(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("keys", [{}, {"spacing_mm": [0.7, 1.9, 3.1], "order": 3}])
 @pytest.mark.slow
-def test_label_maps_rois_and_atlases_go_the_way_of_the_image(
+def test_label_maps_rois_and_atlases_are_preprocessed_like_the_image(
     keys: dict[str, Any], tmp_path: Path
 ) -> None:
     lab = pointwise_lab(tmp_path, [[0.0], [3.0]], [0.0, 0.0])
@@ -111,7 +111,7 @@ def test_label_maps_rois_and_atlases_go_the_way_of_the_image(
     np.testing.assert_allclose(volumes, volume_ml, rtol=1e-4)
 
 
-def test_steps_for_channels_are_what_the_network_sees(tmp_path: Path) -> None:
+def test_intensity_steps_apply_to_their_channels(tmp_path: Path) -> None:
     # The logit is t1 + 100 flair; its products with the input show what it was given.
     lab = pointwise_lab(tmp_path, [[0.0, 0.0], [1.0, 100.0]], [0.0, 0.0])
     data = {"t1": head(), "flair": head(1)}
@@ -167,7 +167,7 @@ def test_validate_prints_the_grid_of_each_case(
 
 @pytest.mark.parametrize("command", ["run", "validate"])
 @pytest.mark.slow
-def test_a_crop_that_leaves_nothing_is_placed_in_the_config(command: str, tmp_path: Path) -> None:
+def test_an_empty_crop_is_refused_with_its_line(command: str, tmp_path: Path) -> None:
     lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0])
     save_image(tmp_path / "a.nii.gz", np.full((6, 5, 4), 2.5, dtype=np.float32))
     lab.keys["data"]["preprocess"] = {"crop": {"above": 40.0}}
@@ -181,7 +181,7 @@ def test_a_crop_that_leaves_nothing_is_placed_in_the_config(command: str, tmp_pa
 
 
 @pytest.mark.slow
-def test_a_step_that_cannot_take_an_image_is_placed_in_the_config(tmp_path: Path) -> None:
+def test_a_step_that_fails_on_an_image_is_refused_with_its_line(tmp_path: Path) -> None:
     lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0])
     save_image(tmp_path / "a.nii.gz", head() - 5)
     lab.keys["data"]["preprocess"] = {"intensity": ["none", {"log": True}]}

@@ -48,7 +48,7 @@ def done(model: Trained, tmp_path_factory: pytest.TempPathFactory) -> Iterator[L
     yield lab
 
 
-def test_the_network_has_learned_and_is_not_perfect(model: Trained) -> None:
+def test_the_test_network_is_good_but_not_perfect(model: Trained) -> None:
     for name in REGIONS:
         assert 0.6 < model.dice("a", name) < 1
     found = model.masks("a")
@@ -86,9 +86,7 @@ def test_the_label_map_is_painted_in_order(done: Lab, model: Trained, case: str)
 
 @pytest.mark.parametrize("case", ["a", "b"])
 @pytest.mark.slow
-def test_targets_are_over_the_voxels_that_numpy_counts(
-    done: Lab, model: Trained, case: str
-) -> None:
+def test_targets_over_regions_equal_a_count_in_numpy(done: Lab, model: Trained, case: str) -> None:
     masks, truth, known = model.masks(case), model.truth(case), model.known(case)
     expected = {
         "whole": masks["whole"],
@@ -152,7 +150,7 @@ def test_sums_of_a_shapley_map_are_its_shapley_values(done: Lab, case: str) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", ["a", "b"])
-def test_scores_know_nothing_of_ignored_voxels(done: Lab, model: Trained, case: str) -> None:
+def test_scores_leave_out_ignored_voxels(done: Lab, model: Trained, case: str) -> None:
     curves = [
         row
         for row in table(done, "curves.csv")
@@ -207,7 +205,9 @@ def test_ablation_starts_from_the_dice_of_the_regions(model: Trained, tmp_path: 
     assert summary["voxels"] == sum(model.known(case).sum() for case in "ab")
 
 
-def test_postprocessing_is_in_files_and_masks_and_said(model: Trained, tmp_path: Path) -> None:
+def test_postprocessing_applies_to_files_and_masks_and_is_noted(
+    model: Trained, tmp_path: Path
+) -> None:
     lab = model.lab(tmp_path)
     lab.keys["data"]["cases"] = lab.keys["data"]["cases"][:1]
     lab.keys["postprocessing"] = {"keep_largest": ["whole"], "min_volume_ml": {"core": 0.05}}
@@ -248,7 +248,7 @@ def test_postprocessing_is_in_files_and_masks_and_said(model: Trained, tmp_path:
 
 
 @pytest.mark.slow
-def test_what_decides_masks_decides_what_is_done_again(model: Trained, tmp_path: Path) -> None:
+def test_changes_to_masks_make_maps_again(model: Trained, tmp_path: Path) -> None:
     lab = model.lab(tmp_path)
     lab.keys["data"]["cases"] = lab.keys["data"]["cases"][:1]
     lab.keys["targets"] = [{"name": "whole", "label": "whole"}]

@@ -13,7 +13,7 @@ from tests.workflow.predictions import expect, liver_lab, positive
 
 
 @pytest.mark.slow
-def test_a_picture_says_that_the_prediction_is_not_the_expected_one(
+def test_a_picture_shows_a_warning_of_an_unexpected_prediction(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("esegeta.report.save.draw_overlay", draw_overlay)

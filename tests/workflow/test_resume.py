@@ -65,7 +65,7 @@ def redone(lab: Lab, *options: str) -> set[tuple[str, str, str]]:
 
 
 @pytest.mark.slow
-def test_a_second_run_skips_all_and_tells_the_same(lab: Lab) -> None:
+def test_a_second_run_skips_all_and_writes_the_same_tables(lab: Lab) -> None:
     files = {path: path.stat().st_mtime_ns for path in (lab.root / "a").iterdir()}
     scores = (lab.root / "scores.csv").read_bytes()
     assert redone(lab) == set()
@@ -175,7 +175,7 @@ CHANGES: dict[str, tuple[Callable[[Lab], object], set[tuple[str, str, str]]]] = 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_a_change_makes_a_run_do_again(change: str, lab: Lab) -> None:
+def test_a_change_redoes_only_the_tasks_that_it_affects(change: str, lab: Lab) -> None:
     act, expected = CHANGES[change]
     act(lab)
     assert redone(lab) == expected
@@ -187,7 +187,7 @@ def test_what_a_change_makes_a_run_do_again(change: str, lab: Lab) -> None:
 
 
 @pytest.mark.slow
-def test_new_entries_are_added_to_what_is_there(lab: Lab) -> None:
+def test_a_new_method_is_added_to_finished_maps(lab: Lab) -> None:
     lab.keys["methods"].append("input_x_gradient")
     before = lab.maps()
     lab.run()
@@ -217,7 +217,7 @@ def two_components(lab: Lab) -> np.ndarray:
 
 
 @pytest.mark.slow
-def test_components_are_found_again_and_skipped(lab: Lab) -> None:
+def test_finished_components_are_skipped(lab: Lab) -> None:
     two_components(lab)
     lab.run()
     assert set(lab.statuses().values()) == {"done"}
@@ -229,7 +229,7 @@ def test_components_are_found_again_and_skipped(lab: Lab) -> None:
 
 
 @pytest.mark.slow
-def test_a_component_that_is_gone_leaves_no_map(lab: Lab) -> None:
+def test_maps_of_vanished_components_are_removed(lab: Lab) -> None:
     array = two_components(lab)
     lab.run()
     assert lab.file("a", "liver#2", SALIENCY).exists()
@@ -257,9 +257,7 @@ def test_components_of_a_case_with_entities_in_its_name(lab: Lab) -> None:
 
 
 @pytest.mark.slow
-def test_tables_tell_of_the_tasks_that_the_record_tells_of(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tables_and_record_list_the_same_tasks(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """New rows are of these tasks and of no others; old ones stay until their task is redone."""
     lab.keys["inference"]["overlap"] = 0.25
     scores, tasks = [], []
@@ -302,7 +300,7 @@ def test_a_warning_is_repeated_by_the_run_that_skips_its_map(lab: Lab) -> None:
 
 
 @pytest.mark.slow
-def test_a_task_that_fails_now_leaves_no_map_of_before(lab: Lab) -> None:
+def test_a_task_that_fails_now_loses_its_earlier_map(lab: Lab) -> None:
     save_image(lab.folder / "b.nii.gz", -1 - np.abs(noise(SHAPE)))
     lab.keys["targets"].pop()
     assert lab.run().exit_code == 1

@@ -42,7 +42,7 @@ def test_a_room_holds_as_many_windows_as_are_left() -> None:
 
 
 @pytest.mark.parametrize(("free", "size"), [(0.0, 1), (25e6, 2), (1e12, 4)])
-def test_auto_takes_what_is_free(
+def test_an_automatic_batch_size_fits_the_free_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: float, size: int
 ) -> None:
     monkeypatch.setattr(module, "free_bytes", lambda device: free)
@@ -52,7 +52,7 @@ def test_auto_takes_what_is_free(
     assert any(note.startswith(f"inference.batch_size: auto: {size} ") for note in experiment.notes)
 
 
-def test_auto_and_running_out_of_memory_leave_the_one_number_that_a_network_takes(
+def test_auto_and_out_of_memory_keep_the_fixed_batch_size_of_a_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "only_batch", lambda network: 2)
@@ -65,14 +65,14 @@ def test_auto_and_running_out_of_memory_leave_the_one_number_that_a_network_take
     assert with_smaller_batch(experiment) is None
 
 
-def test_auto_is_said_in_the_record(tmp_path: Path) -> None:
+def test_an_automatic_batch_size_is_recorded(tmp_path: Path) -> None:
     lab = lab_of(tmp_path, batch_size="auto")
     assert lab.run().exit_code == 0
     record = json.loads((lab.root / "run.json").read_text())
     assert any("batch_size: auto" in note for note in record["notes"])
 
 
-def test_what_does_not_fit_is_refused_before_anything_runs(tmp_path: Path) -> None:
+def test_a_run_beyond_memory_gb_is_refused_before_it_starts(tmp_path: Path) -> None:
     lab = lab_of(tmp_path, memory_gb=0.01)
     done = lab.run()
     assert done.exit_code == 2
@@ -104,7 +104,7 @@ def test_other_values_are_refused(tmp_path: Path, key: dict[str, object]) -> Non
         load_config(lab_of(tmp_path, **key).write())
 
 
-def test_targets_that_need_more_of_the_prediction_take_more_room(tmp_path: Path) -> None:
+def test_targets_that_hold_more_of_the_prediction_need_more_memory(tmp_path: Path) -> None:
     sizes = []
     for number, (of, methods) in enumerate(
         [("logit", ["saliency"]), ("entropy", ["saliency"]), ("entropy", ["occlusion"])]
@@ -122,7 +122,7 @@ def test_targets_that_need_more_of_the_prediction_take_more_room(tmp_path: Path)
     assert sizes[2] > sizes[1]
 
 
-def test_a_window_is_measured() -> None:
+def test_the_memory_of_a_window_is_measured() -> None:
     network = nn.Conv3d(1, 8, 1)
     model = predictor(network, (4, 4, 4), num_outputs=8)
     plan = WindowPlan((96, 96, 96))
@@ -134,7 +134,7 @@ def test_a_window_is_measured() -> None:
     assert free_bytes(CPU) > 0
 
 
-def test_a_run_slab_by_slab_writes_what_another_does(
+def test_a_run_slab_by_slab_gives_the_same_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results = []
@@ -164,7 +164,7 @@ class Raising(nn.Module):
         raise RuntimeError(self.words)
 
 
-def test_a_window_that_does_not_fit_by_itself_takes_more_than_there_is() -> None:
+def test_a_window_that_does_not_fit_counts_as_infinite() -> None:
     model = predictor(nn.Conv3d(1, 2, 1), (4, 4, 4))
     full = replace(model, network=Raising("CUDA out of memory. Tried to allocate 2 GiB"))
     assert window_bytes(full, 1) == float("inf")
@@ -182,8 +182,8 @@ def test_a_network_without_gradients_is_measured_forward_alone() -> None:
     assert window_bytes(replace(model, gradients=False), 1) >= 2 * 2 * 4**3 * 4
 
 
-def test_a_graphics_card_gives_no_more_than_is_promised(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a share of its memory, of which there is at most one."""
+def test_memory_gb_limits_the_memory_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit is given to torch as a share of the memory, of at most 1."""
     given: list[tuple[float, int]] = []
     monkeypatch.setattr(
         "torch.cuda.get_device_properties", lambda device: SimpleNamespace(total_memory=8 * GB)
@@ -198,8 +198,8 @@ def test_a_graphics_card_gives_no_more_than_is_promised(monkeypatch: pytest.Monk
     assert given == [(0.25, 1), (1.0, 1)]
 
 
-def test_a_prediction_that_is_held_lies_beside_its_slopes_as_a_whole(tmp_path: Path) -> None:
-    """Held, three of the volume for a curved target; in slabs, of gradients one and a half."""
+def test_a_held_prediction_needs_memory_beside_its_gradient(tmp_path: Path) -> None:
+    """Three volumes if held, for a nonlinear target; one and a half of gradients in slabs."""
     lab = lab_of(tmp_path)
     lab.keys["targets"] = [{"name": "a", "label": "liver", "of": "entropy", "over": "all"}]
     experiment = build_experiment(load_config(lab.write()))

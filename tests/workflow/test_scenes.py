@@ -38,7 +38,7 @@ def test_a_scene_holds_the_image_the_segmentation_and_all_maps(tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_a_scene_is_written_again_only_when_its_maps_are_others(tmp_path: Path) -> None:
+def test_a_scene_is_written_again_only_if_its_maps_change(tmp_path: Path) -> None:
     lab = lab_of(tmp_path)
     lab.run()
     before = scene(lab).stat().st_mtime_ns
@@ -60,7 +60,7 @@ def test_maps_that_failed_are_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("reason", ["asked not to", "2d"])
-def test_there_is_none_where_none_is_wanted_or_can_be(reason: str, tmp_path: Path) -> None:
+def test_no_scene_is_written_if_unwanted_or_in_2d(reason: str, tmp_path: Path) -> None:
     lab = lab_of(tmp_path, 2 if reason == "2d" else 3)
     if reason == "asked not to":
         lab.keys["scene"] = False

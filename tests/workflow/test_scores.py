@@ -34,7 +34,7 @@ def curves_of(lab: Lab) -> list[dict[str, str]]:
 
 
 @pytest.mark.slow
-def test_every_value_has_a_row_and_what_is_undefined_a_reason(lab: Lab) -> None:
+def test_every_value_has_a_row_and_undefined_ones_a_reason(lab: Lab) -> None:
     assert lab.run().exit_code == 0
     rows = {row["score"]: row for row in lab.scores()}
     assert list(rows) == [
@@ -79,7 +79,7 @@ def test_curves_go_to_a_table_and_a_picture_and_give_the_areas(lab: Lab) -> None
 
 
 @pytest.mark.slow
-def test_scores_alone_leave_no_map(lab: Lab) -> None:
+def test_write_scores_keeps_no_map(lab: Lab) -> None:
     lab.keys["scores"] = [{"name": "infidelity", "samples": 2}]
     assert lab.run().exit_code == 0
     before = (lab.root / "scores.csv").read_bytes()
@@ -165,7 +165,7 @@ def test_faults_of_scores_are_found_before_the_run(
 
 
 @pytest.mark.slow
-def test_what_scores_have_worked_out_is_kept_for_a_few_targets_only(
+def test_score_caches_are_kept_for_a_few_targets_only(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Buffers of the volume's size must not pile up with the number of targets."""

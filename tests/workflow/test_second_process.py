@@ -24,7 +24,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
 
 
 @pytest.mark.parametrize("command", LABS)
-def test_the_second_process_is_told_who_holds_the_folder(command: str, tmp_path: Path) -> None:
+def test_a_second_process_is_refused_naming_the_holder(command: str, tmp_path: Path) -> None:
     lab = LABS[command](tmp_path)
     config = lab.write()
     lab.root.mkdir(parents=True)

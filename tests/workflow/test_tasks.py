@@ -55,7 +55,7 @@ def test_every_task_survives_pickling(command: str, tasks: list[Task], tmp_path:
         assert pickle.loads(pickle.dumps(task)) == task
 
 
-def test_remarks_on_files_are_notes_and_other_warnings_stay_warnings() -> None:
+def test_reading_warnings_become_notes_and_other_warnings_stay() -> None:
     desk = Desk(None, Silence())
     with pytest.warns(RuntimeWarning, match="overflow") as shown, desk.noting_readings():
         for _ in range(2):

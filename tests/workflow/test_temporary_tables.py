@@ -45,7 +45,7 @@ def test_tasks_of_one_place_stay_in_the_order_in_which_they_ended(tmp_path: Path
     assert [one.name for one in ended.results] == ["number 3", "number 1", "number 2"]
 
 
-def test_a_full_folder_of_temporary_files_is_told(tmp_path: Path) -> None:
+def test_a_full_folder_of_temporary_files_is_reported(tmp_path: Path) -> None:
     tables = TemporaryTables("CREATE TABLE some (text TEXT); PRAGMA max_page_count = 9;")
     num_taken = 0
     with pytest.raises(DiskFullError, match="folder of temporary files takes no more") as told:

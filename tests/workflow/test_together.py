@@ -62,7 +62,7 @@ def units_in_order(methods: list[str]) -> list[tuple[str, str, str]]:
 
 
 @pytest.mark.slow
-def test_maps_tables_and_records_are_those_of_each_target_alone(
+def test_targets_explained_together_give_the_results_of_each_alone(
     tmp_path: Path, groups: list[int]
 ) -> None:
     lab = boxes_lab(tmp_path)
@@ -172,7 +172,7 @@ def test_fail_fast_stops_at_the_first_of_a_group(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_target_that_cannot_be_formed_leaves_the_group_to_the_others(
+def test_a_target_that_cannot_be_formed_does_not_stop_its_group(
     tmp_path: Path, groups: list[int]
 ) -> None:
     lab = boxes_lab(tmp_path)

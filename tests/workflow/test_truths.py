@@ -26,7 +26,9 @@ def test_a_mask_of_0_and_255_is_refused_at_its_line(tmp_path: Path, command: str
     assert not lab.root.exists()
 
 
-def test_as_many_are_read_as_is_cheap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ground_truths_are_checked_up_to_a_limit_of_voxels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lab = pointwise_lab(tmp_path, [[0.0], [1.0]], [0.0, 0.0])
     lab.keys["data"]["cases"] = [{"name": name, "image": "a.nii.gz"} for name in "abc"]
     truth_of(lab, 1, 1, "right.nii.gz")

@@ -109,7 +109,7 @@ def test_trails_go_through_mirrored_valid_convolutions(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_network_of_doubles_is_converted_and_said(tmp_path: Path) -> None:
+def test_a_float64_network_is_converted_with_a_note(tmp_path: Path) -> None:
     text = VALID.replace(
         "self.two = conv(3, 2, 3)", "self.two = conv(3, 2, 3)\n        self.double()"
     )

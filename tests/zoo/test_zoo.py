@@ -57,7 +57,7 @@ def test_every_method_does_what_the_table_says(network: str) -> None:
 
 
 @pytest.mark.parametrize("network", QUICKLY)
-def test_a_few_do_on_every_run(network: str) -> None:
+def test_quick_methods_behave_as_the_table_says(network: str) -> None:
     assert faults_of(network, list(QUICK)) == []
 
 

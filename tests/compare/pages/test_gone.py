@@ -36,7 +36,7 @@ def without_images(results: FakeResults, folder: Path) -> Path:
     return root
 
 
-def test_a_map_alone_lies_on_its_own_grid(tmp_path: Path) -> None:
+def test_a_map_without_its_image_is_shown_on_its_own_grid(tmp_path: Path) -> None:
     page = reported(without_images(FakeResults(cases=("first", "second")), tmp_path))
     assert [case["name"] for case in page.data["cases"]] == ["first", "second"]
     for case in page.data["cases"]:
@@ -48,7 +48,7 @@ def test_a_map_alone_lies_on_its_own_grid(tmp_path: Path) -> None:
     assert shown.get_fdata().max() == pytest.approx(signed_map().max(), rel=1e-3)
 
 
-def test_a_case_of_which_nothing_is_left_has_no_place_but_its_failures_have(tmp_path: Path) -> None:
+def test_a_case_without_files_is_left_out_but_its_failures_are_listed(tmp_path: Path) -> None:
     failed = {("gone", "liver", method): "out of memory" for method in ("saliency", "hires_cam")}
     results = FakeResults(cases=("gone", "torso"), failed=failed)
     root = results.write(tmp_path)
@@ -60,7 +60,7 @@ def test_a_case_of_which_nothing_is_left_has_no_place_but_its_failures_have(tmp_
     assert page.one("section", id="record").text.count("gone / liver / ") == 2
 
 
-def test_of_a_large_scan_it_is_said_how_much_is_shown(
+def test_a_note_says_how_much_of_a_large_scan_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = partial(excerpt_of, most_voxels=1000)
@@ -72,7 +72,7 @@ def test_of_a_large_scan_it_is_said_how_much_is_shown(
     assert np.prod(page.volume(case["scans"][0]["volume"]).shape) <= 1000
 
 
-def test_a_mask_on_another_grid_outlines_nothing(tmp_path: Path) -> None:
+def test_a_mask_on_another_grid_is_not_outlined(tmp_path: Path) -> None:
     root = FakeResults(methods={"saliency": "saliency"}).write(tmp_path)
     other = np.ones((3, 3, 3), np.float32)
     path = PredictionFiles(root, "torso").mask("liver")
@@ -82,7 +82,7 @@ def test_a_mask_on_another_grid_outlines_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("row", ["one\tliver\t#009e73", "1\tliver\tgreen"])
-def test_a_row_that_names_no_colour_leaves_a_label_with_its_number(
+def test_a_malformed_row_of_the_label_table_leaves_the_number_as_name(
     row: str, tmp_path: Path
 ) -> None:
     root = FakeResults().write(tmp_path)
@@ -100,7 +100,7 @@ PLAIN = {"method", "values", "grid"}
     ("facts", "told"),
     [(FACTS, TOLD), ({}, {})],
 )
-def test_facts_are_told_where_they_are_known(
+def test_facts_are_listed_only_if_known(
     facts: dict[str, Any], told: dict[str, str], tmp_path: Path
 ) -> None:
     root = FakeResults(methods={"saliency": "saliency"}, sidecar={"facts": facts}).write(tmp_path)
@@ -114,7 +114,7 @@ def facts_on(page: Page) -> dict[str, str]:
     return dict(entry["facts"])
 
 
-def test_parameters_that_are_blocks_are_told_by_their_keys(tmp_path: Path) -> None:
+def test_nested_parameters_are_listed_by_their_keys(tmp_path: Path) -> None:
     parameters = {"noise": {"sd": 0.125, "seed": None, "kind": "normal"}, "steps": 8}
     results = FakeResults(methods={"saliency": "saliency"}, sidecar={"parameters": parameters})
     found = facts_on(reported(results.write(tmp_path)))
@@ -140,7 +140,7 @@ def test_a_layer_is_named_as_the_network_names_it(tmp_path: Path) -> None:
     ]
 
 
-def test_a_case_that_was_not_predicted_and_its_warnings_are_in_the_record(tmp_path: Path) -> None:
+def test_failed_predictions_and_warnings_are_in_the_record(tmp_path: Path) -> None:
     results = FakeResults()
     root = results.write(tmp_path)
     predictions = [
@@ -153,13 +153,13 @@ def test_a_case_that_was_not_predicted_and_its_warnings_are_in_the_record(tmp_pa
     assert record_of(run).warnings == ("torso: clipped",)
 
 
-def test_only_methods_that_are_known_can_be_cited(tmp_path: Path) -> None:
+def test_only_built_in_methods_are_cited(tmp_path: Path) -> None:
     methods = {"mine": "own_method", "saliency": "saliency", "again": "saliency"}
     (run,) = read_runs([FakeResults(methods=methods).write(tmp_path)])
     assert [one.name for one in methods_to_cite([run])] == ["saliency"]
 
 
-def test_pictures_and_tables_of_other_commands_have_their_limits(tmp_path: Path) -> None:
+def test_pictures_and_tables_of_other_commands_are_limited_in_number(tmp_path: Path) -> None:
     root = FakeResults().write(tmp_path)
     folder = root / "dissection"
     folder.mkdir()
@@ -186,7 +186,7 @@ def test_a_report_of_no_folder_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_comparison_alone_is_no_run(tmp_path: Path) -> None:
+def test_a_report_of_a_comparison_alone_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "compare"
     folder.mkdir()
     (folder / COMPARISON_RECORD).write_text("{}")

@@ -29,7 +29,7 @@ NOWHERE = (12, 17, 14)
 """In none of its three planes is anything of the blobs."""
 
 
-def test_the_first_picture_comes_by_itself(tab: Any) -> None:
+def test_the_first_map_is_shown_on_opening(tab: Any) -> None:
     assert state(tab, "shown") == state(tab, "map")
     assert shot(tab).std() > 10
     assert tab.locator("#value").inner_text().startswith("+8")
@@ -37,7 +37,7 @@ def test_the_first_picture_comes_by_itself(tab: Any) -> None:
     assert tab.locator("#label-value").inner_text() == "liver"
 
 
-def test_red_is_above_zero_and_blue_below_where_the_map_is_so_in_an_oblique_scan(tab: Any) -> None:
+def test_colours_of_an_oblique_scan_match_the_sign_of_the_map(tab: Any) -> None:
     tab.select_option("#outline", "none")
     for voxel, is_above in ((ABOVE, True), (BELOW, False)):
         go(tab, voxel, affine_of("oblique"))
@@ -91,7 +91,7 @@ def test_rows_and_buttons_answer_to_keys(tab: Any) -> None:
     assert not np.allclose(before, after)
 
 
-def test_sliders_change_what_is_coloured(tab: Any) -> None:
+def test_sliders_change_the_displayed_range(tab: Any) -> None:
     tab.select_option("#outline", "none")
     go(tab, ABOVE, affine_of("oblique"))
     tab.uncheck("#fade")
@@ -149,7 +149,7 @@ def test_two_methods_stand_side_by_side_with_one_cross_hair(tab: Any) -> None:
     assert not np.allclose(places[0], (affine_of("oblique") @ [*BELOW, 1.0])[:3])
 
 
-def test_heads_sort_and_null_rows_and_daggers_are_marked(tab: Any) -> None:
+def test_table_headers_sort_and_null_rows_and_daggers_are_marked(tab: Any) -> None:
     head = tab.locator("#scores th", has_text="deletion")
     assert names(tab) == ["saliency", "hires_cam", "noise"]
     head.locator("button").click()
@@ -168,7 +168,7 @@ def names(tab: Any) -> list[str]:
     return list(tab.locator("#scores tbody tr td:nth-child(3)").all_inner_texts())
 
 
-def test_left_is_the_patient_s_right_until_it_is_said_otherwise(tab: Any) -> None:
+def test_the_radiological_convention_is_the_default_and_can_be_switched_off(tab: Any) -> None:
     tab.select_option("#outline", "none")
     go(tab, ABOVE, affine_of("oblique"))
     first = shot(tab)

@@ -30,7 +30,7 @@ HALO = {
 DENSITY = {**HALO, "curve": "halo_density", "x": [0.5, 1.5, 2.5, 3.5, 4.5], "y": [1, 2, 3, 4, None]}
 
 
-def test_all_methods_are_on_one_axis_and_halos_end_where_the_mass_does(tmp_path: Path) -> None:
+def test_curves_of_all_methods_share_axes_and_halos_end_with_their_mass(tmp_path: Path) -> None:
     (run,) = read_runs([FakeResults(sidecar={"curves": [HALO, DENSITY]}).write(tmp_path)])
     cumulative, density = charts_of(run)
     assert [line.name for line in cumulative.lines] == ["saliency", "hires_cam"]
@@ -62,7 +62,7 @@ def test_bars_are_as_long_as_shares_and_sums(tmp_path: Path) -> None:
     assert float(rects[3]["x"]) == 37.5
 
 
-def test_what_other_commands_left_has_a_part_of_the_page(tmp_path: Path) -> None:
+def test_results_of_other_commands_have_sections(tmp_path: Path) -> None:
     root = FakeResults().write(tmp_path)
     folder = root / "dissection"
     (folder / "figures").mkdir(parents=True)
@@ -95,7 +95,7 @@ def test_a_dissection_alone_is_a_report_too(tmp_path: Path) -> None:
     assert "There is no map" in page.one("section", id="viewer").text
 
 
-def test_the_record_and_the_sources_are_told(tmp_path: Path) -> None:
+def test_the_page_shows_record_and_sources(tmp_path: Path) -> None:
     page = Page(write_report([FakeResults().write(tmp_path)], tmp_path / "out"))
     record = page.one("section", id="record").text
     assert "abc123" in record and "torch" in record
@@ -119,7 +119,9 @@ def test_every_method_and_score_can_be_cited() -> None:
         (None, None),
     ],
 )
-def test_the_window_of_the_config(intensity: object, window: tuple[float, float] | None) -> None:
+def test_the_intensity_window_is_taken_from_the_config(
+    intensity: object, window: tuple[float, float] | None
+) -> None:
     assert window_of(intensity) == window
 
 
@@ -141,7 +143,7 @@ def test_a_label_that_others_cover_is_outlined_whole(tmp_path: Path) -> None:
     assert np.array_equal(page.volume(entry["outline"]).get_fdata(), whole)
 
 
-def test_the_record_is_in_words(tmp_path: Path) -> None:
+def test_the_record_is_shown_in_words(tmp_path: Path) -> None:
     root = FakeResults().write(tmp_path)
     record = json.loads((root / "run.json").read_text())
     loaded = {"file": "w.safetensors", "key": "", "taken_off": {"wrapper": "", "prefixes": ["a."]}}

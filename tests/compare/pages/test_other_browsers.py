@@ -29,7 +29,7 @@ def test_nothing_scrolls_sideways_on_a_tablet_or_in_the_dark(browser: Any, repor
             assert shot(tab).std() > 10
 
 
-def test_one_file_works_as_the_folder_does(browser: Any, tmp_path: Path) -> None:
+def test_a_single_file_report_works_like_a_folder(browser: Any, tmp_path: Path) -> None:
     root = FakeResults(methods=METHODS).write(tmp_path)
     page = write_report([root], tmp_path / "one.html", single_file=True)
     alone = tmp_path / "elsewhere" / "report.html"
@@ -58,7 +58,7 @@ def test_without_scripts_all_pictures_are_shown(browser: Any, report: Path) -> N
     context.close()
 
 
-def test_every_selector_leads_to_what_it_names(browser: Any, tmp_path: Path) -> None:
+def test_every_selector_shows_its_choice(browser: Any, tmp_path: Path) -> None:
     failed = {("p2", "spleen", "hires_cam"): "out of memory"}
     results = FakeResults(
         cases=("p1", "p2"), targets=("liver", "spleen"), channels=("t1", "flair"), failed=failed
@@ -92,7 +92,7 @@ def test_every_selector_leads_to_what_it_names(browser: Any, tmp_path: Path) -> 
         assert all(control.is_enabled() for control in controls)
 
 
-def test_a_map_of_nothing_says_so_and_one_below_zero_is_blue(browser: Any, tmp_path: Path) -> None:
+def test_a_map_of_zeros_is_noted_and_a_negative_map_is_blue(browser: Any, tmp_path: Path) -> None:
     root = FakeResults().write(tmp_path)
     source = Source(Grid(SHAPE, FakeResults().affine))
     arrays = {"saliency": 0 * signed_map(), "hires_cam": -np.abs(signed_map())}
@@ -138,7 +138,7 @@ def panel(picture: np.ndarray, position: list[float]) -> np.ndarray:
     return picture[top : top + int(position[3] * high), left : left + int(position[2] * wide)]
 
 
-def test_pictures_are_left_for_later_where_volumes_are_shown(browser: Any, tmp_path: Path) -> None:
+def test_pictures_are_loaded_lazily_if_volumes_are_shown(browser: Any, tmp_path: Path) -> None:
     many = {f"method{number}": "saliency" for number in range(40)}
     root = FakeResults(methods=many).write(tmp_path)
     with opened(browser, write_report([root], tmp_path / "out")) as tab:

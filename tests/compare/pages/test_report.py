@@ -52,7 +52,7 @@ def test_volumes_lie_where_their_files_do(tmp_path: Path, single_file: bool) -> 
     assert np.abs(shown.get_fdata() - signed_map()).max() <= 0.501e-3 * layer["high"]
 
 
-def test_the_range_ends_at_p99_5_and_begins_above_dust(tmp_path: Path) -> None:
+def test_the_display_range_is_from_2_percent_to_the_full_99_5_percentile(tmp_path: Path) -> None:
     layer = page_of(FakeResults(), tmp_path).data["maps"][0]["layers"][0]
     magnitude = np.abs(signed_map()[signed_map() != 0])
     assert layer["high"] == pytest.approx(np.percentile(magnitude, 99.5))
@@ -84,7 +84,7 @@ def test_the_cross_hair_begins_within_the_target(tmp_path: Path) -> None:
     assert first["label"] == 1
 
 
-def test_the_cross_hair_begins_where_the_pictures_are_cut(tmp_path: Path) -> None:
+def test_the_cross_hair_begins_at_the_position_of_the_sidecar(tmp_path: Path) -> None:
     results = FakeResults(sidecar={"display": {"position_mm": [10.0, 18.0, 14.0]}})
     assert page_of(results, tmp_path).data["maps"][0]["focus"] == [10.0, 18.0, 14.0]
 
@@ -97,14 +97,14 @@ def test_the_cross_hair_begins_where_the_pictures_are_cut(tmp_path: Path) -> Non
         (None, "positive values raise the target", "positive values raise the target"),
     ],
 )
-def test_signs_are_said_in_the_sidecar_s_words(
+def test_signs_are_described_in_the_sidecars_words(
     tmp_path: Path, colours: object, above: str, below: str
 ) -> None:
     entry = page_of(FakeResults(sidecar={"colours": colours}), tmp_path).data["maps"][0]
     assert (entry["positive"], entry["negative"]) == (above, below)
 
 
-def test_maps_of_channels_and_layers_are_layers_of_the_map(tmp_path: Path) -> None:
+def test_maps_of_channels_and_layers_can_be_selected(tmp_path: Path) -> None:
     results = FakeResults(channels=("t1", "flair"), methods={"saliency": "saliency"})
     root = results.write(tmp_path)
     files = TaskFiles(root, "torso", "liver", "saliency")
@@ -133,7 +133,7 @@ def test_a_failed_task_says_why(tmp_path: Path) -> None:
     assert "out of memory" in page.one("section", id="record").text
 
 
-def test_without_its_scan_a_map_is_shown_on_black_and_it_is_said(tmp_path: Path) -> None:
+def test_without_its_scan_a_map_is_shown_on_black_with_a_note(tmp_path: Path) -> None:
     results = FakeResults()
     root = results.write(tmp_path)
     results.image(tmp_path, "torso", "0").unlink()
@@ -179,7 +179,7 @@ def test_names_are_text_and_nothing_else(tmp_path: Path, single_file: bool) -> N
     assert len(list(page.find("script"))) == 3 + volumes
 
 
-def test_a_case_and_a_target_of_any_name_are_text(tmp_path: Path) -> None:
+def test_names_of_cases_and_targets_are_escaped(tmp_path: Path) -> None:
     case, target = "a&b'<c>", "</script>"
     results = FakeResults(cases=(case,))
     root = results.write(tmp_path)
@@ -191,7 +191,7 @@ def test_a_case_and_a_target_of_any_name_are_text(tmp_path: Path) -> None:
     assert page.data["maps"][-1]["target"] == target
 
 
-def test_a_folder_runs_scripts_of_its_own_and_connects_to_nothing(tmp_path: Path) -> None:
+def test_a_report_folder_runs_only_its_own_scripts_and_connects_to_nothing(tmp_path: Path) -> None:
     page = page_of(FakeResults(), tmp_path)
     assert page.policy.startswith("default-src 'none'; script-src 'self';")
     assert "connect-src" not in page.policy
@@ -204,7 +204,7 @@ def test_a_folder_runs_scripts_of_its_own_and_connects_to_nothing(tmp_path: Path
                 assert (page.path.parent / place).is_file()
 
 
-def test_one_file_runs_its_own_two_scripts_only(tmp_path: Path) -> None:
+def test_a_single_file_report_runs_only_its_own_two_scripts(tmp_path: Path) -> None:
     page = page_of(FakeResults(), tmp_path, single_file=True)
     assert sorted(path.name for path in page.path.parent.iterdir()) == ["index.html", "report.json"]
     scripts = [one.text for one in page.find("script") if "type" not in one.attributes]
@@ -216,12 +216,12 @@ def test_one_file_runs_its_own_two_scripts_only(tmp_path: Path) -> None:
     assert "Copyright (c) 2021, Niivue" in page.text
 
 
-def test_scripts_can_stand_in_a_page() -> None:
+def test_scripts_contain_nothing_that_ends_a_script_element() -> None:
     for name in SCRIPTS:
         assert not re.search("</script|<!--", static_text(name), flags=re.IGNORECASE)
 
 
-def test_one_file_may_have_a_name(tmp_path: Path) -> None:
+def test_a_single_file_report_may_have_any_name(tmp_path: Path) -> None:
     root = FakeResults().write(tmp_path)
     page = write_report([root], tmp_path / "mine.html", single_file=True)
     assert page == tmp_path / "mine.html"
@@ -229,7 +229,7 @@ def test_one_file_may_have_a_name(tmp_path: Path) -> None:
         write_report([root], tmp_path / "mine.html")
 
 
-def test_a_second_report_replaces_the_first_and_removes_what_only_that_had(tmp_path: Path) -> None:
+def test_a_second_report_replaces_the_first_and_removes_its_leftovers(tmp_path: Path) -> None:
     root = FakeResults(methods={"saliency": "saliency", "b": "hires_cam"}).write(tmp_path)
     out = tmp_path / "out"
     write_report([root], out)
@@ -255,7 +255,7 @@ def test_a_page_that_is_no_report_is_left_alone(tmp_path: Path) -> None:
     assert (out / "index.html").read_text() == "mine"
 
 
-def test_several_runs_are_told_apart_and_a_folder_stands_for_the_runs_in_it(tmp_path: Path) -> None:
+def test_runs_are_named_and_a_folder_stands_for_the_runs_within(tmp_path: Path) -> None:
     FakeResults().write(tmp_path / "a")
     results = tmp_path / "results"
     FakeResults(name="one").write(results)
@@ -265,7 +265,7 @@ def test_several_runs_are_told_apart_and_a_folder_stands_for_the_runs_in_it(tmp_
     assert len({entry["id"] for entry in page.data["maps"]}) == 6
 
 
-def test_where_a_report_goes(tmp_path: Path) -> None:
+def test_the_default_folder_of_a_report(tmp_path: Path) -> None:
     assert report_place([tmp_path / "demo"]) == tmp_path / "demo" / "report"
     assert report_place([tmp_path / "a", tmp_path / "b"]) == tmp_path / "report"
 
@@ -276,14 +276,14 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_what_blobs_are_where(tmp_path: Path) -> None:
+def test_the_test_map_has_its_blobs_in_place(tmp_path: Path) -> None:
     """The yardstick of the browser's tests."""
     root = FakeResults().write(tmp_path)
     data = nib.load(TaskFiles(root, "torso", "liver", "saliency").map).get_fdata()
     assert (data[ABOVE], data[BELOW]) == pytest.approx((PEAK, -0.9 * PEAK))
 
 
-def test_a_picture_is_flat_has_its_colours_and_no_sides(tmp_path: Path) -> None:
+def test_a_picture_is_shown_in_2d_in_colour_without_sides(tmp_path: Path) -> None:
     results = FakeResults(channels=("red", "green", "blue"))
     root = results.write(tmp_path)
     colours = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)

@@ -32,7 +32,7 @@ def lines_of(folder: Path, better: str = "lower", **scores: float) -> dict[str, 
 @pytest.mark.parametrize(
     ("better", "good", "bad", "noise"), [("lower", 0.1, 0.5, 0.3), ("higher", 0.5, 0.1, 0.3)]
 )
-def test_a_dagger_stands_where_a_random_map_does_as_well(
+def test_values_no_better_than_a_random_map_have_a_dagger(
     tmp_path: Path, better: str, good: float, bad: float, noise: float
 ) -> None:
     given = {"good": good, "bad": bad, "noise": noise}
@@ -60,7 +60,7 @@ def test_scores_of_other_families_have_no_dagger(tmp_path: Path) -> None:
     assert not lines["good"].cells[0].dagger
 
 
-def test_a_p_that_noise_could_have_has_a_dagger(tmp_path: Path) -> None:
+def test_a_p_value_above_0_05_has_a_dagger(tmp_path: Path) -> None:
     lines = lines_of(
         tmp_path, good={"random_map_baseline": 0.05}, bad={"random_map_baseline": 0.06}
     )

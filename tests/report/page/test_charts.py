@@ -21,7 +21,7 @@ def points(svg: str, name: str) -> list[tuple[float, float]]:
     return [tuple(map(float, pair.split(","))) for pair in found[1].split()]  # type: ignore[misc]
 
 
-def test_values_stand_where_the_ticks_say() -> None:
+def test_points_are_drawn_at_their_values_on_the_axes() -> None:
     svg = str(
         chart_svg(
             chart(ChartLine("a", (0, 50, 100), (0, 1, 4)), ChartLine("b", (0, 100), (2, 2))), "ab"
@@ -39,7 +39,7 @@ def test_values_stand_where_the_ticks_say() -> None:
     assert [y for _, y in b] == pytest.approx([down[2]] * 2, abs=0.11)
 
 
-def test_what_is_undefined_is_left_out() -> None:
+def test_undefined_values_are_left_out() -> None:
     svg = str(chart_svg(chart(ChartLine("a", (0, 1, 2), (1, math.nan, 3))), ["a"]))
     assert len(points(svg, "a")) == 2
     assert "undefined everywhere" in chart_svg(chart(ChartLine("a", (0,), (math.nan,))), ["a"])
@@ -51,7 +51,7 @@ def test_names_are_escaped() -> None:
     assert "&lt;b&gt;&#34;&amp;" in svg
 
 
-def test_a_colour_is_a_method_s_own_in_all_charts() -> None:
+def test_a_method_has_one_colour_in_all_charts() -> None:
     names = [f"m{number}" for number in range(8)]
     svg = str(
         chart_svg(chart(ChartLine("m7", (0, 1), (0, 1)), ChartLine("m1", (0, 1), (1, 0))), names)
@@ -83,7 +83,7 @@ def test_only_fractions_are_shortened() -> None:
     assert [short_text(text) for text in texts] == ["123456789", "-3", "0.1235", "liver", "", "–"]
 
 
-def test_named_places_have_the_ends_of_their_names() -> None:
+def test_tick_names_are_shortened_to_their_ends() -> None:
     line = ChartLine("a", (0, 1, 2), (1, 2, 3))
     names = ("first", "model.1.submodule.conv", "a<b")
     svg = str(chart_svg(chart(line, ticks=names), ["a"]))
@@ -99,7 +99,7 @@ def test_named_places_have_the_ends_of_their_names() -> None:
     assert 'text-anchor="middle">2<' not in svg
 
 
-def test_a_line_that_never_changes_lies_in_the_middle() -> None:
+def test_a_constant_line_lies_in_the_middle() -> None:
     flat = points(str(chart_svg(chart(ChartLine("a", (0, 1), (3, 3))), ["a"])), "a")
     rising = points(str(chart_svg(chart(ChartLine("a", (0, 1), (2, 4))), ["a"])), "a")
     assert flat[0][1] == flat[1][1]

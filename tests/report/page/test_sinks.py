@@ -10,7 +10,7 @@ from esegeta.report.page.sinks import MANIFEST, FolderSink, PageSink, Sink
 from tests.temporaries import dead_temporary
 
 
-def test_what_a_killed_report_left_is_removed(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_report_are_removed(tmp_path: Path) -> None:
     left = dead_temporary(tmp_path / "report" / "volumes")
     sink = FolderSink(tmp_path / "report")
     assert not left.exists()
@@ -18,7 +18,7 @@ def test_what_a_killed_report_left_is_removed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [FolderSink, PageSink])
-def test_a_picture_that_is_gone_has_no_source(kind: type[Sink], tmp_path: Path) -> None:
+def test_a_missing_picture_has_no_source(kind: type[Sink], tmp_path: Path) -> None:
     sink = kind(tmp_path / "report")
     assert sink.add_picture(tmp_path / "gone.png") == ""
     (tmp_path / "there.png").write_bytes(b"png")
@@ -26,7 +26,7 @@ def test_a_picture_that_is_gone_has_no_source(kind: type[Sink], tmp_path: Path) 
 
 
 @pytest.mark.parametrize("kind", [FolderSink, PageSink])
-def test_a_file_is_no_folder_for_a_report(kind: type[Sink], tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_report_folder_is_refused(kind: type[Sink], tmp_path: Path) -> None:
     (tmp_path / "report").write_text("mine")
     with pytest.raises(OutputError, match="report: is a file; name a folder with -o"):
         kind(tmp_path / "report")

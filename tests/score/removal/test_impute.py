@@ -47,7 +47,7 @@ def test_equals_a_dense_solve(ndim: int, share: float) -> None:
     assert torch.equal(found[:, ~removed], x[:, ~removed])
 
 
-def test_where_iterations_end_early_a_hole_is_filled_as_well_as_they_could(
+def test_imputation_improves_with_the_number_of_iterations(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     x, removed = torch.randn(1, *SHAPES[2]), torch.rand(SHAPES[2]) < 0.6
@@ -85,7 +85,7 @@ def test_weights_are_those_of_the_paper_on_square_pixels() -> None:
     assert torch.allclose(weights, expected)
 
 
-def test_noise_is_of_the_removed_voxels_alone_and_as_large_as_told() -> None:
+def test_noise_of_the_given_size_is_added_to_removed_voxels_only() -> None:
     x = torch.randn(1, 40, 40)
     removed = torch.rand(40, 40) < 0.5
     plain = impute(x, removed, (1.0, 1.0))
@@ -96,7 +96,7 @@ def test_noise_is_of_the_removed_voxels_alone_and_as_large_as_told() -> None:
     assert torch.equal(noisy, impute(x, removed, (1.0, 1.0), noise=0.3, seed=1))
 
 
-def test_without_any_voxel_left_each_channel_is_its_mean(ndim: int) -> None:
+def test_each_channel_is_its_mean_if_all_voxels_are_removed(ndim: int) -> None:
     x = torch.randn(2, *SHAPES[ndim])
     found = impute(x, torch.ones(SHAPES[ndim], dtype=torch.bool), SPACINGS[ndim])
     for channel, given in zip(found, x, strict=True):

@@ -40,7 +40,7 @@ def removal_order_of(
 
 
 @pytest.mark.parametrize("channels", ["together", "each"])
-def test_parts_go_by_their_mean_in_nested_steps(ndim: int, channels: str) -> None:
+def test_parts_are_removed_by_their_mean_in_nested_steps(ndim: int, channels: str) -> None:
     attribution, context = explained(ndim)
     rungs = removal_order_of(
         attribution, context, Features("blocks", side_mm=6.0, channels=channels)
@@ -69,7 +69,7 @@ def test_parts_go_by_their_mean_in_nested_steps(ndim: int, channels: str) -> Non
     assert share[-1] == 1
 
 
-def test_voxels_go_in_steps_of_one_size(ndim: int) -> None:
+def test_voxels_are_removed_in_steps_of_equal_size(ndim: int) -> None:
     attribution, context = explained(ndim)
     rungs = removal_order_of(attribution, context, "voxels")
     step = rungs.removals.partition.labels
@@ -82,7 +82,7 @@ def test_voxels_go_in_steps_of_one_size(ndim: int) -> None:
     assert share.tolist() == pytest.approx([0, 0.25, 0.5, 0.75, 1], abs=0.01)
 
 
-def test_equals_go_in_random_order() -> None:
+def test_equal_values_are_removed_in_random_order() -> None:
     heights = torch.tensor([1.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0, 3.0])
     orders = {tuple(shuffled_order(heights, seed=seed).tolist()) for seed in range(8)}
     assert len(orders) > 1
@@ -106,7 +106,7 @@ def test_slopes_are_ranked_by_magnitude_and_other_maps_by_value() -> None:
     assert torch.equal(relevance(share, "magnitude"), slope.data.abs())
 
 
-def test_what_a_feature_is_painted_with_is_shared_by_its_voxels() -> None:
+def test_the_value_of_a_feature_is_shared_by_its_voxels() -> None:
     attribution, _ = explained(2)
     parts = Features("blocks", side_mm=6.0).of(attribution.volume)
     worths = torch.randn(len(parts), dtype=torch.float64)

@@ -33,7 +33,7 @@ def done(tmp_path_factory: pytest.TempPathFactory, quick_concepts: None) -> Lab:
 
 
 @pytest.mark.slow
-def test_a_group_that_is_all_of_its_case_is_told_from_nothing(done: Lab) -> None:
+def test_a_group_that_fills_its_case_is_refused_for_want_of_counter_examples(done: Lab) -> None:
     listed = table(done.root / "concepts" / "tcav.csv")
     alone = [row for row in listed if row["examples"] == "0"]
     why = "no case contains both it and supervoxels outside it"
@@ -53,6 +53,6 @@ def test_examples_of_a_group_are_drawn_each_in_its_own_case(done: Lab) -> None:
         assert len(cases) == 3 and {case[0] for case in cases} == {"a", "b"}
 
 
-def test_groups_that_were_given_no_name_are_not_missed(done: Lab) -> None:
+def test_no_note_asks_for_names_that_the_config_did_not_give(done: Lab) -> None:
     notes = "\n".join(read_json(done.root / "concepts" / "concepts.json")["notes"])
     assert "discover.names" not in notes and "their generalising is not a finding" in notes

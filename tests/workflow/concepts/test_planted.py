@@ -32,7 +32,7 @@ def rows(lab: Lab) -> dict[str, dict[str, str]]:
     return {row["concept"]: row for row in table(lab.root / "concepts" / "tcav.csv")}
 
 
-def test_what_drives_the_label_is_significant_and_what_does_not_is_not(done: Lab) -> None:
+def test_only_a_concept_that_drives_the_label_is_significant(done: Lab) -> None:
     found = rows(done)
     drives, idle = found[DRIVES], found[IDLE]
     assert float(drives["tcav"]) == 1.0 and drives["significant"] == "1"
@@ -54,7 +54,7 @@ def test_the_vectors_are_those_of_the_planted_units(done: Lab) -> None:
         assert np.abs(np.delete(step, [unit, 2])).max() < 0.3
 
 
-def test_maps_of_what_holds_are_as_any_map_and_add_up(done: Lab) -> None:
+def test_maps_of_significant_concepts_have_sidecars_and_add_up_to_the_size(done: Lab) -> None:
     method = f"concept-{DRIVES}-units"
     sums = [voxels(done.file(case, "label", method)).sum() for case in "abcdef"]
     assert np.mean(sums) == pytest.approx(float(rows(done)[DRIVES]["size"]), rel=0.05)
@@ -84,7 +84,7 @@ def test_shapley_values_add_up(done: Lab) -> None:
     assert worth[DRIVES] > 3 * abs(worth[IDLE])
 
 
-def test_the_record_and_the_report(done: Lab) -> None:
+def test_the_record_lists_its_files_and_the_report_shows_concepts(done: Lab) -> None:
     record = read_json(done.root / "concepts" / "concepts.json")
     assert {"concept": DRIVES, "layer": "units", "target": "label"} in record["significant"]
     folder = done.root / "concepts"
@@ -99,7 +99,7 @@ def test_the_record_and_the_report(done: Lab) -> None:
 
 
 @pytest.mark.parametrize("counters", ["matched", "anywhere"])
-def test_a_concept_that_is_a_place_vanishes_against_places_as_deep(
+def test_a_concept_of_depth_is_not_significant_against_counters_of_equal_depth(
     tmp_path: Path, counters: str
 ) -> None:
     """Against places anywhere its vector is the depth, which drives the label."""

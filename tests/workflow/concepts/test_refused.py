@@ -46,7 +46,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_what_is_wrong_is_named(tmp_path: Path, fault: str) -> None:
+def test_faults_are_named(tmp_path: Path, fault: str) -> None:
     lab = planted_lab(tmp_path)
     changes, words = FAULTS[fault]
     lab.keys["concepts"] |= changes
@@ -66,7 +66,7 @@ def test_one_case_alone_is_refused(tmp_path: Path) -> None:
     assert "one case only, a" in result.output and "slabs" in result.output
 
 
-def test_no_block_is_refused(tmp_path: Path) -> None:
+def test_a_missing_block_is_refused(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     del lab.keys["concepts"]
     result = esegeta("concepts", lab.write())

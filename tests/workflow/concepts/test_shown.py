@@ -52,7 +52,7 @@ def shown_lab(folder: Path) -> Lab:
 
 
 @pytest.mark.slow
-def test_images_show_what_drives_a_label(tmp_path: Path) -> None:
+def test_image_sets_find_the_units_that_drive_a_label(tmp_path: Path) -> None:
     lab = shown_lab(tmp_path)
     result = esegeta("concepts", lab.write())
     assert result.exit_code == 0, result.output

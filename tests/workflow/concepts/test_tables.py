@@ -101,7 +101,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("concept", REFUSED)
-def test_a_concept_without_a_figure_says_why(concept: str, done: Lab) -> None:
+def test_a_concept_without_figures_has_a_reason(concept: str, done: Lab) -> None:
     layer, why, examples, cases = REFUSED[concept]
     row = rows(done, layer=layer)[concept]
     assert row["refused"].startswith(why) and row["significant"] == "0"
@@ -115,7 +115,7 @@ def test_a_concept_without_a_figure_says_why(concept: str, done: Lab) -> None:
     )
 
 
-def test_images_show_what_unit_a_concept_is(done: Lab) -> None:
+def test_image_sets_find_the_unit_of_a_concept(done: Lab) -> None:
     vectors = load_file(done.root / "concepts" / "cavs.safetensors")
     assert vectors[f"units/{SHOWN}/step"][0] == pytest.approx(4, abs=1)
     assert np.abs(vectors[f"units/{SHOWN}/step"][[1, 3, 4]]).max() < 1
@@ -124,7 +124,7 @@ def test_images_show_what_unit_a_concept_is(done: Lab) -> None:
     assert vectors[f"units/{DRIVES}"] @ np.eye(6)[0] > 0.9
 
 
-def test_what_concepts_recover_is_shared_out_or_refused(done: Lab) -> None:
+def test_shapley_values_add_up_to_the_gain_in_dice_or_are_refused(done: Lab) -> None:
     listed = table(done.root / "concepts" / "shap.csv")
     named = [row for row in listed if (row["layer"], row["kind"]) == ("units", "named")]
     assert [row["concept"] for row in named] == [DRIVES, IDLE, SHOWN, AGAIN]
@@ -165,7 +165,7 @@ def test_discovered_concepts_are_ranked_those_without_a_figure_last(layer: str, 
             assert title == f"{words}, distinguished with accuracy {accuracy:.2f}"
 
 
-def test_maps_of_what_holds_add_up_to_its_size_and_are_recorded(done: Lab) -> None:
+def test_maps_of_significant_concepts_add_up_to_the_size_and_are_recorded(done: Lab) -> None:
     record = read_json(done.root / "concepts" / "concepts.json")
     assert [(one["concept"], one["layer"]) for one in record["significant"]] == [
         (name, layer) for layer in ("units", "head") for name in (DRIVES, AGAIN)
@@ -183,7 +183,7 @@ def test_maps_of_what_holds_add_up_to_its_size_and_are_recorded(done: Lab) -> No
     assert "tcav.csv" in record["files"] and not (done.root / "concepts" / "work").exists()
 
 
-def test_notes_say_what_a_reader_must_know(done: Lab) -> None:
+def test_notes_state_the_limits_of_the_findings(done: Lab) -> None:
     record = read_json(done.root / "concepts" / "concepts.json")
     (first,) = [one for one in record["concepts"] if one["concept"] == FIRST]
     refused = {row["concept"] for layer in ("units", "head") for row in figureless(done, layer)}

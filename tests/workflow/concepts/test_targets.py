@@ -103,7 +103,7 @@ def test_a_sum_of_targets_has_no_label_to_recover(lacking: tuple[Lab, str]) -> N
     assert {row["target"] for row in listed} == {"everywhere", "there", "true", "fortieth"}
 
 
-def test_what_another_run_has_left_is_replaced(lacking: tuple[Lab, str], tmp_path: Path) -> None:
+def test_results_of_an_earlier_run_are_replaced(lacking: tuple[Lab, str], tmp_path: Path) -> None:
     folder = shutil.copytree(lacking[0].folder, tmp_path / "copy")
     lab = Lab(folder, copy.deepcopy(lacking[0].keys) | {"output": str(folder / "out")})
     lab.keys["concepts"] |= {"maps": "none", "shap": False, "targets": [EVERYWHERE]}

@@ -42,12 +42,12 @@ RULES: dict[str, tuple[dict[str, Any], ConceptRule]] = {
 
 
 @pytest.mark.parametrize("kind", RULES)
-def test_a_block_stands_for_its_rule(kind: str) -> None:
+def test_every_block_of_a_concept_builds_its_rule(kind: str) -> None:
     keys, rule = RULES[kind]
     assert rule_of(ConceptBlock.model_validate(keys)) == rule
 
 
-def test_concepts_are_drawn_into_cases_by_the_axes_of_their_images(tmp_path: Path) -> None:
+def test_drawn_concepts_follow_the_axes_of_the_images(tmp_path: Path) -> None:
     """Two of three cases, so that the third is counted without them."""
     lab = planted_lab(tmp_path, shape=(13, 8), cases=3)
     lab.keys["dissection"] |= {
@@ -68,7 +68,7 @@ def test_concepts_are_drawn_into_cases_by_the_axes_of_their_images(tmp_path: Pat
     assert held == {(case, "c1") for case in "abc"} | {(case, "drawn") for case in "ab"}
 
 
-def test_a_folder_of_masks_holds_one_under_the_name_of_each_case(tmp_path: Path) -> None:
+def test_a_folder_of_masks_is_searched_by_case_name(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path, shape=(13, 8))
     folder = tmp_path / "masks"
     folder.mkdir()
@@ -83,7 +83,7 @@ def test_a_folder_of_masks_holds_one_under_the_name_of_each_case(tmp_path: Path)
     assert found == [folder / "a.nii.gz", folder / "b.nii.gz"]
 
 
-def test_a_circle_further_on_is_told_of_those_who_are_in_it(tmp_path: Path) -> None:
+def test_a_circular_definition_names_the_concepts_within_the_circle(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path, shape=(13, 8))
     lab.keys["dissection"]["concepts"] = {
         "x": {"not_of": "y"},
@@ -93,7 +93,7 @@ def test_a_circle_further_on_is_told_of_those_who_are_in_it(tmp_path: Path) -> N
     refused(lab.validate(), lab, "concepts.y: it is defined by itself (y of z of y)")
 
 
-def test_halves_of_cases_that_are_no_pictures_are_allowed(tmp_path: Path) -> None:
+def test_halves_of_volumes_are_allowed(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path, cases=1)
     lab.keys["dissection"]["concepts"]["left"] = {"half": "left", "of": "c1"}
     assert lab.validate().exit_code == 0

@@ -11,7 +11,7 @@ from tests.workflow.dissect.planted import pairs, planted_lab, table
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_a_gpu_finds_the_same(tmp_path: Path) -> None:
+def test_a_gpu_gives_the_results_of_the_cpu(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     lab.keys["dissection"]["layers"] = ["detector", "pool", "head"]
     lab.keys["dissection"]["ablation"] = {"layers": ["detector"], "draws": 2}

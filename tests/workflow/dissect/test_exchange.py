@@ -15,7 +15,7 @@ from tests.workflow.dissect.planted import COUNT, label_map, pairs, planted_lab
 SHAPE = (15, 9)
 
 
-def test_p_is_the_share_of_orders_that_do_as_well(tmp_path: Path) -> None:
+def test_p_is_the_share_of_permutations_that_reach_the_iou(tmp_path: Path) -> None:
     """Units that are the concepts, on one grid: every order of the label maps, by hand."""
     lab = planted_lab(tmp_path, shape=SHAPE, cases=5)
     lab.keys["dissection"]["chance"] = "exchange"
@@ -37,7 +37,7 @@ def test_p_is_the_share_of_orders_that_do_as_well(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_another_label_map_of_any_case_is_counted_anew(tmp_path: Path) -> None:
+def test_changing_one_label_map_counts_all_cases_again(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path, shape=SHAPE, cases=5)
     lab.keys["dissection"]["chance"] = "exchange"
     assert esegeta("dissect", lab.write()).exit_code == 0
@@ -49,7 +49,7 @@ def test_another_label_map_of_any_case_is_counted_anew(tmp_path: Path) -> None:
     assert {key: row["p"] for key, row in pairs(lab).items()} != before
 
 
-def test_cases_that_are_turned_are_not_laid_over_each_other(tmp_path: Path) -> None:
+def test_cases_of_different_orientation_are_refused(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path, shape=(13, 8, 7), cases=5)
     lab.keys["dissection"]["chance"] = "exchange"
     for kind in ("c_0", "c_label"):

@@ -32,14 +32,14 @@ def test_blocks_are_on_or_off(form: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["surrogate", "exchange", "shift", "permutation"])
-def test_a_kind_of_chance_by_its_name(kind: str, tmp_path: Path) -> None:
+def test_chance_may_be_given_as_its_kind_alone(kind: str, tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     lab.keys["dissection"]["chance"] = kind
     chance = dissection_keys(lab).chance
     assert (chance.kind, chance.samples) == (kind, 1000)
 
 
-def test_a_list_of_all_is_all(tmp_path: Path) -> None:
+def test_a_list_of_all_means_all_layers(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     lab.keys["dissection"]["layers"] = ["all"]
     assert dissection_keys(lab).layers == "all"
@@ -52,7 +52,7 @@ def dissection_keys(lab: Lab) -> DissectionKeys:
 
 
 @pytest.mark.slow
-def test_integers_that_are_no_labels_are_noted(tmp_path: Path) -> None:
+def test_integers_without_a_label_are_noted(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     note = "note: dissection.concepts.x: 9 is not among the labels (1 label1, 2 label2, 3 label3)"
     lab.keys["dissection"]["concepts"].update({"x": 9, "y": [1, 8, 9], "background": 0})

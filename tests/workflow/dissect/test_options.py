@@ -46,7 +46,7 @@ FROM_OPTIONS = {
 
 
 @pytest.mark.parametrize("fault", FROM_OPTIONS)
-def test_a_fault_of_an_option_is_blamed_on_it(fault: str, tmp_path: Path) -> None:
+def test_a_fault_of_an_option_names_the_option(fault: str, tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     options, message = FROM_OPTIONS[fault]
     result = esegeta("dissect", lab.write(), *options)
@@ -54,7 +54,7 @@ def test_a_fault_of_an_option_is_blamed_on_it(fault: str, tmp_path: Path) -> Non
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_an_option_within_a_block_stands_beside_its_line(tmp_path: Path) -> None:
+def test_a_fault_of_an_option_within_a_block_names_its_line_and_the_option(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     option = "data.cases.1.label=no.nii.gz"
     result = esegeta("validate", lab.write(), "--set", option)
@@ -62,7 +62,7 @@ def test_an_option_within_a_block_stands_beside_its_line(tmp_path: Path) -> None
     refused(result, lab, place, "no.nii.gz: no such file; check the path in `data.cases[1]`")
 
 
-def test_an_option_that_makes_a_block_is_named_once(tmp_path: Path) -> None:
+def test_an_option_that_adds_a_block_is_named_once(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     del lab.keys["dissection"]["chance"]
     option = "dissection.chance.samples=10000000"
@@ -71,13 +71,13 @@ def test_an_option_that_makes_a_block_is_named_once(tmp_path: Path) -> None:
     refused(result, lab, f"{line}, with --set {option}: dissection: 10000000 draws")
 
 
-def test_a_missing_mask_that_is_set_is_named_in_full(tmp_path: Path) -> None:
+def test_a_missing_mask_set_by_an_option_names_its_whole_key(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     result = esegeta("validate", lab.write(), "--set", "dissection.concepts.x.mask=no.nii.gz")
     refused(result, lab, "check the path in `dissection.concepts.x.mask`; a `{case}` in it")
 
 
-def test_a_fault_beside_an_option_stays_where_it_is(tmp_path: Path) -> None:
+def test_a_fault_in_the_config_is_not_blamed_on_an_option(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     lab.keys["dissection"]["min_iou"] = 2
     result = esegeta("validate", lab.write(), "--set", "dissection.quantile=0.1")

@@ -34,7 +34,7 @@ def tables(root: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-def test_parts_find_what_one_process_finds(tmp_path: Path) -> None:
+def test_parts_give_the_results_of_one_process(tmp_path: Path) -> None:
     """Pass by pass: each part goes on from what all have taken in the pass before.
 
     The one process makes the maps anew in each pass, for want of room on disk.

@@ -59,7 +59,7 @@ def test_figures_show_the_channel_that_tells_their_unit_apart(
     assert len(shown["c2"]) == 2 * (3 if ndim == 3 else 1)
 
 
-def test_a_unit_for_edges_shows_the_channel_that_they_are_of(
+def test_a_unit_for_edges_is_shown_on_the_channel_of_the_edges(
     ndim: int, shown: dict[str, Any], tmp_path: Path
 ) -> None:
     lab = planted_lab(tmp_path, shape=SHAPES[ndim], num_channels=2)
@@ -86,7 +86,7 @@ def test_one_channel_is_not_named(ndim: int, shown: dict[str, Any], tmp_path: Pa
     assert shown["c1"] == planes
 
 
-def test_bars_are_of_categories(shown: dict[str, Any], tmp_path: Path) -> None:
+def test_bars_count_units_by_category(shown: dict[str, Any], tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     keys = lab.keys["dissection"]
     keys["layers"] = ["detector", "head"]

@@ -23,7 +23,7 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_units_that_are_the_concepts(name: str, tmp_path: Path) -> None:
+def test_units_equal_to_the_concepts_have_iou_one(name: str, tmp_path: Path) -> None:
     options = SETTINGS[name]
     lab = planted_lab(tmp_path, **options)
     result = esegeta("dissect", lab.write())
@@ -68,7 +68,7 @@ def test_masks_of_units_lie_on_the_source_grid(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("asked", "count"), [("all", 6), ("none", 0), (None, 3)])
-def test_masks_of_the_cases_that_are_asked_for(
+def test_masks_are_written_for_the_requested_cases(
     asked: str | None, count: int, tmp_path: Path
 ) -> None:
     lab = planted_lab(tmp_path)
@@ -91,7 +91,7 @@ def test_a_coarser_layer_is_resampled(tmp_path: Path) -> None:
         assert 0.4 < max(ious) < 1
 
 
-def test_names_are_earned_above_both_bars(tmp_path: Path) -> None:
+def test_a_unit_is_named_only_above_min_iou_and_below_q_value(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     lab.keys["dissection"]["min_iou"] = 1.0  # an IoU must be above
     esegeta("dissect", lab.write())
@@ -103,7 +103,7 @@ def test_names_are_earned_above_both_bars(tmp_path: Path) -> None:
     assert not list((lab.root / "dissection").rglob("*_mask.nii.gz"))
 
 
-def test_one_case_has_no_threshold_of_others(tmp_path: Path) -> None:
+def test_a_single_case_has_no_cross_validated_threshold(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path, cases=1)
     result = esegeta("dissect", lab.write())
     assert all(row["best_threshold_iou"] == "nan" for row in table(lab, "pairs.csv"))
@@ -124,7 +124,7 @@ def test_concepts_that_no_unit_can_be_named_for_are_noted(tmp_path: Path) -> Non
     assert "no unit can be named" not in esegeta("dissect", lab.write()).stdout
 
 
-def test_the_share_of_voxels_in_a_mask(tmp_path: Path) -> None:
+def test_mask_share_is_the_share_of_voxels_in_the_mask(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     esegeta("dissect", lab.write())
     truths = [voxels(tmp_path / f"{name}_label.nii.gz") for name in "ab"]
@@ -133,7 +133,7 @@ def test_the_share_of_voxels_in_a_mask(tmp_path: Path) -> None:
         assert float(row["mask_share"]) == pytest.approx(share)
 
 
-def test_a_concept_that_is_nowhere_is_noted(tmp_path: Path) -> None:
+def test_a_concept_that_no_case_contains_is_noted(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     lab.keys["dissection"]["concepts"]["ghost"] = 9
     result = esegeta("dissect", lab.write())
@@ -196,8 +196,10 @@ def without(lab: Lab, label: int, names: str, *, labels: bool = True) -> None:
 
 
 @pytest.mark.parametrize("holders", ["ac", "bd", "ad", "abc"])
-def test_what_few_cases_hold_has_thresholds_of_other_holders(holders: str, tmp_path: Path) -> None:
-    """Whichever cases they are: of each concept the holders take turns."""
+def test_thresholds_are_chosen_on_other_cases_that_hold_the_concept(
+    holders: str, tmp_path: Path
+) -> None:
+    """For any two cases that hold it: folds alternate over the holders of each concept."""
     lab = planted_lab(tmp_path, cases=4)
     without(lab, 1, "".join(set("abcd") - set(holders)))
     assert esegeta("dissect", lab.write()).exit_code == 0
@@ -206,7 +208,7 @@ def test_what_few_cases_hold_has_thresholds_of_other_holders(holders: str, tmp_p
         assert found["detector", label, f"c{label + 1}"]["best_threshold_iou"] == 1
 
 
-def test_what_one_case_holds_has_no_threshold_of_others(tmp_path: Path) -> None:
+def test_a_concept_in_a_single_case_has_no_cross_validated_threshold(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path, cases=3)
     without(lab, 1, "ac")
     result = esegeta("dissect", lab.write())
@@ -218,7 +220,7 @@ def test_what_one_case_holds_has_no_threshold_of_others(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("threshold", ["dataset", "image"])
-def test_images_by_themselves(threshold: str, tmp_path: Path) -> None:
+def test_per_image_tables_follow_their_definition(threshold: str, tmp_path: Path) -> None:
     """With T at the smallest activation, of which all voxels have at least as much, M = {a > T}."""
     lab = planted_lab(tmp_path, cases=3)
     lab.keys["dissection"]["per_image"] = {"threshold": threshold, "min_iou": 0.1}
@@ -273,7 +275,7 @@ def test_cases_without_a_label_take_no_part_in_its_ablation(tmp_path: Path) -> N
     assert "detector has 2 other sets of units, not 5 draws" in result.stdout
 
 
-def test_switching_to_the_mean_keeps_less_than_nothing_off(tmp_path: Path) -> None:
+def test_ablation_to_the_mean_loses_the_label_of_the_unit(tmp_path: Path) -> None:
     """Held at its mean of a fifth, a unit does not reach the head's bar: the same loss."""
     lab = planted_lab(tmp_path)
     lab.keys["dissection"]["ablation"] = {"draws": 5, "to": "mean", "concepts": ["c2"]}
@@ -284,7 +286,7 @@ def test_switching_to_the_mean_keeps_less_than_nothing_off(tmp_path: Path) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("cases", "told"), [(1, True), (6, False)])
-def test_a_body_of_few_pieces_is_said_to_allow_no_small_q(
+def test_a_note_says_when_the_body_is_too_small_for_a_small_q(
     cases: int, told: bool, tmp_path: Path
 ) -> None:
     lab = planted_lab(tmp_path, shape=(15, 12), cases=cases)

@@ -200,7 +200,7 @@ def test_a_fault_is_placed_by_file_and_line(fault: str, command: str, tmp_path: 
 
 
 @pytest.mark.parametrize("blocks", [("targets", "methods"), ("targets",), ()])
-def test_a_config_without_a_dissection(blocks: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_config_without_a_dissection_is_refused(blocks: tuple[str, ...], tmp_path: Path) -> None:
     lab = unet_lab(tmp_path)
     for key in {"targets", "methods"} - set(blocks):
         del lab.keys[key]
@@ -211,14 +211,16 @@ def test_a_config_without_a_dissection(blocks: tuple[str, ...], tmp_path: Path) 
     refused(result, lab, "has no block `dissection`")
 
 
-def test_a_run_of_a_dissection_alone(tmp_path: Path) -> None:
+def test_a_run_of_a_config_with_only_a_dissection_is_refused(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     place = f"{lab.write()}:{lab.line_of('dissection:')}: "
     refused(esegeta("run", lab.config), lab, place, "no targets and no methods", "esegeta dissect")
 
 
 @pytest.mark.parametrize("missing", ["targets", "methods"])
-def test_half_a_run_beside_a_dissection(missing: str, tmp_path: Path) -> None:
+def test_a_dissection_with_targets_or_methods_alone_is_refused(
+    missing: str, tmp_path: Path
+) -> None:
     lab = unet_lab(tmp_path)
     del lab.keys[missing]
     lab.keys["dissection"] = {"layers": "all", "concepts": {"x": 1}}
@@ -226,7 +228,7 @@ def test_half_a_run_beside_a_dissection(missing: str, tmp_path: Path) -> None:
         refused(esegeta(command, lab.write()), lab, f"{missing}: missing")
 
 
-def test_neither_run_nor_dissection(tmp_path: Path) -> None:
+def test_a_config_with_neither_targets_nor_dissection_is_valid_for_predict(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     del lab.keys["dissection"]
     result = esegeta("validate", lab.write())
@@ -247,7 +249,7 @@ def test_layers_are_printed_without_any_work(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["null", "~", "Null"])
-def test_null_is_no_key(key: str, tmp_path: Path) -> None:
+def test_an_unquoted_null_is_refused_as_a_key(key: str, tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     text = lab.write().read_text()
     lab.config.write_text(text.replace("  chance:", f"  {key}:"))
@@ -258,7 +260,7 @@ def test_null_is_no_key(key: str, tmp_path: Path) -> None:
     refused(lab.validate("--set", option), lab, f"--set {option}: an unquoted null", "`chance`")
 
 
-def test_halves_of_a_picture(tmp_path: Path) -> None:
+def test_halves_of_pictures_are_refused(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path, shape=(13, 8))
     picture = sitk.GetImageFromArray(np.zeros((8, 13), np.uint8))
     for entry in lab.keys["data"]["cases"]:
@@ -272,7 +274,7 @@ def test_halves_of_a_picture(tmp_path: Path) -> None:
     refused(result, lab, place, "a picture has none", "a.png", "as NIfTI")
 
 
-def test_the_memory_that_is_asked_for_suffices(tmp_path: Path) -> None:
+def test_the_memory_named_in_the_hint_suffices(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     keys(memory_mb=2746, chance={"samples": 10_000_000})(lab)
     refused(lab.validate(), lab, "take 687 MB, but may take only 686 MB", "raise memory_mb to 2747")
@@ -313,7 +315,7 @@ def test_layers_of_the_command_line(tmp_path: Path) -> None:
     assert 'did you mean "head"' in refused_.stderr
 
 
-def test_labels_that_are_no_concepts_may_be_built_on(tmp_path: Path) -> None:
+def test_concepts_may_refer_to_labels_that_are_not_listed(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     lab.keys["dissection"]["concepts"] = {"not1": {"not_of": "label1"}}
     assert esegeta("dissect", lab.write()).exit_code == 0

@@ -56,7 +56,7 @@ def tables(lab: Lab) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_goes_on_where_it_was_killed(
+def test_a_killed_dissection_continues_without_counting_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, windows: list[int]
 ) -> None:
     """Killed while the second case is counted: no window runs again, the first is not counted."""
@@ -83,7 +83,7 @@ def test_goes_on_where_it_was_killed(
     assert not (lab.root / "dissection" / "work").exists()
 
 
-def test_goes_on_in_the_first_pass(
+def test_a_dissection_killed_in_the_first_pass_continues(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, windows: list[int]
 ) -> None:
     from esegeta.dissection import thresholds as unit_thresholds
@@ -101,7 +101,7 @@ def test_goes_on_in_the_first_pass(
 
 
 @pytest.mark.slow
-def test_what_is_finished_is_left_alone(tmp_path: Path, windows: list[int]) -> None:
+def test_a_finished_dissection_is_left_alone(tmp_path: Path, windows: list[int]) -> None:
     lab = noisy_lab(tmp_path)
     esegeta("dissect", lab.write())
     summary = lab.root / "dissection" / "summary.json"
@@ -133,7 +133,7 @@ CHANGES: dict[str, Callable[[Lab], Any]] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.slow
-def test_what_does_not_match_is_done_again(change: str, tmp_path: Path) -> None:
+def test_a_changed_dissection_is_done_again(change: str, tmp_path: Path) -> None:
     lab = noisy_lab(tmp_path)
     esegeta("dissect", lab.write())
     first = read_json(lab.root / "dissection" / "summary.json")["fingerprint"]
@@ -146,7 +146,7 @@ def test_what_does_not_match_is_done_again(change: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_another_run_left_is_removed(tmp_path: Path) -> None:
+def test_results_of_an_earlier_dissection_are_removed(tmp_path: Path) -> None:
     """Masks of units that are named no more would look like results."""
     lab = noisy_lab(tmp_path)
     lab.keys["dissection"].update(min_iou=0, q_value=1)
@@ -219,7 +219,7 @@ def test_another_dissection_replaces_the_results_only_when_it_is_ready(
 
 
 @pytest.mark.slow
-def test_passes_are_counted_from_the_start(tmp_path: Path) -> None:
+def test_progress_counts_all_passes_from_the_start(tmp_path: Path) -> None:
     lab = noisy_lab(tmp_path)
     lab.keys["dissection"].update(
         min_iou=0.0, q_value=1.0, ablation={"draws": 2}, trails={"samples": 100}
@@ -231,7 +231,7 @@ def test_passes_are_counted_from_the_start(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_trails_go_on_with_the_cases_that_were_finished(
+def test_trails_continue_with_the_finished_cases(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "other").mkdir()

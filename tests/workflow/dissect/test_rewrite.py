@@ -84,7 +84,7 @@ def test_equals_a_rewrite_in_numpy(ndim: int, tmp_path: Path) -> None:
                 assert found[layer, unit, name]["iou"] == pytest.approx(both / union, abs=1e-12)
 
 
-def test_images_by_themselves_equal_a_rewrite(tmp_path: Path) -> None:
+def test_per_image_tables_equal_a_rewrite(tmp_path: Path) -> None:
     """M = {a >= T} of each image, on maps of which no threshold is the smallest activation."""
     lab = noisy_lab(tmp_path)
     lab.keys["dissection"].update(layers=["model.2"], per_image={"threshold": "dataset"})
@@ -185,7 +185,7 @@ def test_thresholds_of_upsampled_maps(tmp_path: Path) -> None:
         assert float(row["threshold"]) == float(values.kthvalue(n - k + 1).values)
 
 
-def test_shuffled_labels_name_nothing(tmp_path: Path) -> None:
+def test_no_unit_is_named_for_shuffled_labels(tmp_path: Path) -> None:
     lab = noisy_lab(tmp_path)
     lab.keys["dissection"].update(min_iou=0, chance={"samples": 199})
     assert esegeta("dissect", lab.write()).exit_code == 0

@@ -19,7 +19,7 @@ KEPT = {
 }
 
 
-def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_a_scratch_file_is_read_as_written(tmp_path: Path) -> None:
     path = tmp_path / "new" / "a.safetensors"
     keep_scratch(path, "key", KEPT)
     found = read_scratch(path, "key")
@@ -30,7 +30,7 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lost", [1, 9, 200])
-def test_a_file_whose_end_never_reached_the_disk_is_none(tmp_path: Path, lost: int) -> None:
+def test_a_truncated_scratch_file_counts_as_missing(tmp_path: Path, lost: int) -> None:
     """After a loss of power its length may be right, and its last bytes zero."""
     path = tmp_path / "a.safetensors"
     keep_scratch(path, "key", {"x": torch.ones(100, dtype=torch.uint8), "y": torch.ones(99)})
@@ -41,13 +41,13 @@ def test_a_file_whose_end_never_reached_the_disk_is_none(tmp_path: Path, lost: i
     assert read_scratch(path, "key") is None
 
 
-def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot write here"):
         keep_scratch(tmp_path / "file" / "a.safetensors", "key", KEPT)
 
 
-def test_a_full_disk_is_known_by_what_the_tensors_library_says(
+def test_a_full_disk_is_recognised_in_an_error_of_safetensors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*args: object, **kwargs: object) -> None:

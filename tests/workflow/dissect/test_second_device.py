@@ -25,7 +25,9 @@ def tables_on(lab: Lab, device: str) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-def test_units_and_their_ablation(ndim: int, tmp_path: Path, second: torch.device) -> None:
+def test_units_and_their_ablation_equal_those_of_the_cpu(
+    ndim: int, tmp_path: Path, second: torch.device
+) -> None:
     lab = planted_lab(tmp_path, shape=(13, 8, 7)[:ndim])
     lab.keys["dissection"] |= {
         "layers": ["detector", "pool"],
@@ -46,7 +48,7 @@ def test_units_and_their_ablation(ndim: int, tmp_path: Path, second: torch.devic
 
 
 @pytest.mark.slow
-def test_trails(tmp_path: Path, second: torch.device) -> None:
+def test_trails_equal_those_of_the_cpu(tmp_path: Path, second: torch.device) -> None:
     lab = causal_lab(tmp_path, shape=(18, 15))
     lab.keys["dissection"]["trails"] = {"samples": 300, "permutations": 99, "windows": 8}
     expected = tables_on(lab, "cpu")

@@ -19,7 +19,7 @@ from tests.workflow.dissect.test_trails import trails_of
 SHAPE = (15, 9)
 
 
-def test_units_of_some_layers_are_switched_off(tmp_path: Path) -> None:
+def test_ablation_may_be_limited_to_some_layers(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path, shape=SHAPE)
     lab.keys["dissection"] |= {
         "layers": ["stem", "detector", "head"],
@@ -54,7 +54,7 @@ def test_layers_of_the_command_line_leave_out_the_ablation_of_others(
     assert (found.keys.ablation and found.keys.ablation.layers) == left
 
 
-def test_an_ablation_of_a_case_without_a_truth_is_refused(tmp_path: Path) -> None:
+def test_an_ablation_of_a_case_without_ground_truth_is_refused(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path, shape=SHAPE)
     lab.keys["dissection"] |= {"concepts": {"rim": {"edges": 0.2}}, "ablation": {"draws": 2}}
     del lab.keys["data"]["cases"][1]["label"]
@@ -63,7 +63,7 @@ def test_an_ablation_of_a_case_without_a_truth_is_refused(tmp_path: Path) -> Non
     refused(result, lab, f"{lab.config}:{line}: ", "case b has none", "leave `ablation` out")
 
 
-def test_masks_are_written_of_cases_that_no_figure_shows(
+def test_masks_are_written_for_cases_without_figures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows: list[int] = []
@@ -101,7 +101,7 @@ def test_voxels_that_are_to_be_ignored_count_for_no_concept(tmp_path: Path) -> N
     assert found["rest"] == count
 
 
-def test_label_maps_of_other_grids_are_laid_onto_the_body(tmp_path: Path) -> None:
+def test_exchanged_label_maps_of_other_grids_are_fitted_to_the_body(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path, shape=SHAPE, cases=5)
     for place, case in enumerate("abcde"):
         truth = label_map((15 + place, 9), place)
@@ -126,9 +126,7 @@ def test_label_maps_of_other_grids_are_laid_onto_the_body(tmp_path: Path) -> Non
         (19, "trails: with 19 permutations, q reaches 0.05 only if "),
     ],
 )
-def test_permutations_that_tell_too_little_are_said(
-    permutations: int, said: str, tmp_path: Path
-) -> None:
+def test_too_few_permutations_are_noted(permutations: int, said: str, tmp_path: Path) -> None:
     lab = noisy_lab(tmp_path, shape=(9, 8), ndim=2)
     trails = {"samples": 100, "permutations": permutations, "windows": 4, "q_value": 0.05}
     lab.keys["dissection"] |= {
@@ -142,7 +140,7 @@ def test_permutations_that_tell_too_little_are_said(
     assert any(note.startswith(said) for note in notes), notes
 
 
-def test_trails_lead_to_the_labels_that_are_asked_for(tmp_path: Path) -> None:
+def test_trails_lead_only_to_the_requested_labels(tmp_path: Path) -> None:
     lab = causal_lab(tmp_path, shape=(18, 15))
     trails = {"samples": 200, "permutations": 19, "windows": 8, "labels": ["label2"]}
     lab.keys["dissection"]["trails"] = trails
@@ -159,7 +157,7 @@ FAILING = {
 
 
 @pytest.mark.parametrize("stage", FAILING)
-def test_nothing_is_tried_that_stands_on_a_stage_that_failed(
+def test_stages_that_need_a_failed_stage_are_not_tried(
     stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*arguments: Any, **keys: Any) -> Any:

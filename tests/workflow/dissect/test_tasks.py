@@ -46,7 +46,7 @@ def lines_of(lab: Lab) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_every_task_can_be_sent_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_task_can_be_pickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Task] = []
     plain = engine.finished
 
@@ -66,7 +66,7 @@ def test_every_task_can_be_sent_elsewhere(tmp_path: Path, monkeypatch: pytest.Mo
     assert [pickle.loads(pickle.dumps(task)) for task in seen] == seen
 
 
-def test_a_second_process_is_told_who_is_at_work(tmp_path: Path) -> None:
+def test_a_second_process_is_refused_and_told_which_process_works(tmp_path: Path) -> None:
     lab = noisy_lab(tmp_path)
     lab.root.mkdir(parents=True)
     holder = {"host": platform.node(), "pid": os.getppid(), "since": "noon"}
@@ -79,7 +79,7 @@ def test_a_second_process_is_told_who_is_at_work(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_sigterm_leaves_what_the_next_run_goes_on_with(tmp_path: Path) -> None:
+def test_a_run_stopped_by_sigterm_is_continued_by_the_next(tmp_path: Path) -> None:
     lab = noisy_lab(tmp_path, cases=8)
     lab.keys["dissection"]["chance"] = {"samples": 300}
     counts = lab.root / "dissection" / "work" / "counts"
@@ -105,8 +105,10 @@ def test_sigterm_leaves_what_the_next_run_goes_on_with(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_goes_on_counts_what_was_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of three passes for thresholds, as where memory is scarce."""
+def test_progress_of_a_continued_run_counts_finished_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With three passes for thresholds, as where memory is scarce."""
     lab = noisy_lab(tmp_path)
     lab.keys["dissection"].update(memory_mb=0.02, chance={"samples": 1}, min_iou=1.0)
     with monkeypatch.context() as patch:
@@ -123,7 +125,9 @@ def test_what_goes_on_counts_what_was_done(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("num_passes", [1, 3])
-def test_a_failure_is_told_once_and_the_other_cases_go_on(num_passes: int, tmp_path: Path) -> None:
+def test_a_failure_is_reported_once_and_other_cases_continue(
+    num_passes: int, tmp_path: Path
+) -> None:
     lab = noisy_lab(tmp_path, cases=3)
     name = "thresholds"
     if num_passes == 3:
@@ -142,7 +146,7 @@ def test_a_failure_is_told_once_and_the_other_cases_go_on(num_passes: int, tmp_p
     assert "overlaps" not in result.stdout and "units named" not in result.stdout
 
 
-def test_the_first_failure_can_be_the_last(tmp_path: Path) -> None:
+def test_fail_fast_stops_at_the_first_failure(tmp_path: Path) -> None:
     lab = noisy_lab(tmp_path, cases=3)
     tear(tmp_path / "b.nii.gz")
     result = esegeta("dissect", lab.write(), "--fail-fast")
@@ -167,7 +171,7 @@ def test_a_bug_is_shown_with_its_traceback(tmp_path: Path, monkeypatch: pytest.M
     assert "a / dissection / overlaps: ZeroDivisionError: a bug" in result.stderr
 
 
-def test_memory_that_runs_out_is_for_the_user_to_mend(
+def test_out_of_memory_is_a_user_error_with_a_hint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def large(*arguments: Any) -> Any:
@@ -180,7 +184,7 @@ def test_memory_that_runs_out_is_for_the_user_to_mend(
     assert f"a / dissection / overlaps: {words}" in result.stderr
 
 
-def test_a_file_that_is_gone_since_the_check(
+def test_a_file_deleted_after_the_check_fails_its_case(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(case: Any) -> Any:
@@ -195,7 +199,7 @@ def test_a_file_that_is_gone_since_the_check(
 
 
 @pytest.mark.slow
-def test_what_does_not_stand_on_a_failure_is_done(
+def test_stages_that_do_not_need_a_failed_stage_are_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without the ablation there is no summary, and the next run has nothing else to do."""

@@ -42,7 +42,7 @@ def edges_of(found: Any) -> dict[tuple[str, str], Any]:
 
 @pytest.mark.parametrize("name", SETTINGS)
 @pytest.mark.slow
-def test_edges_are_the_causes(name: str, tmp_path: Path) -> None:
+def test_edges_are_the_planted_causes(name: str, tmp_path: Path) -> None:
     lab = causal_lab(tmp_path, **SETTINGS[name])
     found = trails_of(lab)
     edges = edges_of(found)
@@ -58,7 +58,7 @@ def test_edges_are_the_causes(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_who_carries_an_effect_takes_its_edge(tmp_path: Path) -> None:
+def test_an_effect_belongs_to_the_last_layer_that_carries_it(tmp_path: Path) -> None:
     """Without the second layer among the nodes, what it carries is the first one's own."""
     lab = causal_lab(tmp_path)
     lab.keys["dissection"]["layers"] = ["first", "third"]
@@ -82,7 +82,7 @@ def test_pairs_without_any_influence_are_no_tests(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_trails_run_through_what_carries_them(tmp_path: Path) -> None:
+def test_trails_run_through_the_planted_chain(tmp_path: Path) -> None:
     lab = causal_lab(tmp_path)
     found = trails_of(lab)
     listed = {trail["label"]: trail for trail in found["trails"]}
@@ -109,8 +109,8 @@ def test_a_dead_unit_is_no_node(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("to", ["zero", "mean"])
-def test_what_units_are_held_at(to: str, tmp_path: Path) -> None:
-    """Of a chain from -u to exp(u): exp(u) - exp(held), in standard deviations of exp(u)."""
+def test_units_are_held_at_zero_or_at_their_mean(to: str, tmp_path: Path) -> None:
+    """For a chain from -u to exp(u): exp(u) - exp(held), in standard deviations of exp(u)."""
     lab = causal_lab(tmp_path, cases=1, shape=(13, 8, 7))
     lab.keys["dissection"]["trails"].update(to=to, samples=12000)
     lab.keys["inference"]["window"] = [13, 8, 7]  # every voxel, once
@@ -140,7 +140,7 @@ def test_dead_units_alone_have_no_trails(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_graphml_holds_what_json_holds(tmp_path: Path) -> None:
+def test_graphml_and_json_hold_the_same_graph(tmp_path: Path) -> None:
     lab = causal_lab(tmp_path)
     found = trails_of(lab)
     graph = networkx.read_graphml(lab.root / "dissection" / "trails.graphml")
@@ -178,7 +178,7 @@ def test_the_same_seed_gives_the_same_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_layers_of_many_units_are_few_nodes(tmp_path: Path) -> None:
+def test_units_of_a_layer_are_clustered_into_few_nodes(tmp_path: Path) -> None:
     """Units go to one node each, and coarser layers than the image take part."""
     lab = noisy_lab(tmp_path, shape=(16, 16), ndim=2)
     lab.keys["dissection"]["trails"] = {"clusters": 2, "samples": 300, "permutations": 49}
@@ -193,7 +193,7 @@ def test_layers_of_many_units_are_few_nodes(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_labels_that_are_asked_for(tmp_path: Path) -> None:
+def test_trails_are_found_for_the_requested_labels(tmp_path: Path) -> None:
     lab = causal_lab(tmp_path)
     lab.keys["dissection"]["trails"]["labels"] = ["label2"]
     found = trails_of(lab)
@@ -202,7 +202,7 @@ def test_labels_that_are_asked_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [False, None])
-def test_off_unless_asked_for(value: Any, tmp_path: Path) -> None:
+def test_trails_are_off_by_default(value: Any, tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     lab.keys["dissection"]["trails"] = value
     assert esegeta("dissect", lab.write()).exit_code == 0
@@ -210,7 +210,7 @@ def test_off_unless_asked_for(value: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_on_without_keys(tmp_path: Path) -> None:
+def test_trails_without_keys_use_the_defaults(tmp_path: Path) -> None:
     lab = planted_lab(tmp_path)
     lab.keys["dissection"]["trails"] = True
     found = trails_of(lab)

@@ -50,7 +50,7 @@ def test_prototypes_of_cases_are_those_of_their_mean_activations(tmp_path: Path)
 @pytest.mark.parametrize(
     "of", ["slice", "component", pytest.param("supervoxel", marks=pytest.mark.slow)]
 )
-def test_items_are_the_parts_of_what_is_predicted(of: str, tmp_path: Path) -> None:
+def test_items_are_parts_of_the_prediction(of: str, tmp_path: Path) -> None:
     lab = examples_lab(tmp_path, cases=2, of=of, min_voxels=4, supervoxels=20)
     result = esegeta("examples", lab.write())
     assert result.exit_code == 0, result.output
@@ -76,7 +76,7 @@ def test_items_are_the_parts_of_what_is_predicted(of: str, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_influence_adds_up_what_each_checkpoint_says(tmp_path: Path) -> None:
+def test_influence_is_the_sum_over_checkpoints(tmp_path: Path) -> None:
     lab = with_influence(examples_lab(tmp_path, cases=3), learning_rates=[0.5, 0.25])
     result = esegeta("examples", lab.write())
     assert result.exit_code == 0, result.output
@@ -130,7 +130,7 @@ def test_wrong_labels_have_the_largest_self_influence(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_leaving_out_is_measured_by_trainings_and_their_correlation_reported(
+def test_leave_one_out_is_measured_by_training_and_its_correlation_reported(
     tmp_path: Path,
 ) -> None:
     lab = with_influence(
@@ -164,7 +164,7 @@ def test_leaving_out_is_measured_by_trainings_and_their_correlation_reported(
 
 
 @pytest.mark.slow
-def test_a_surrogate_finds_the_threshold_and_says_so_where_it_cannot(tmp_path: Path) -> None:
+def test_a_surrogate_finds_the_threshold_or_notes_that_it_cannot(tmp_path: Path) -> None:
     lab = examples_lab(tmp_path, cases=3)
     lab.keys["examples"] = {"supervoxels": 60, "surrogate": {"kind": "tree", "depth": 1}}
     assert esegeta("examples", lab.write()).exit_code == 0
@@ -190,7 +190,7 @@ def test_a_surrogate_finds_the_threshold_and_says_so_where_it_cannot(tmp_path: P
 
 
 @pytest.mark.slow
-def test_a_second_run_does_nothing_and_other_counts_choose_anew(tmp_path: Path) -> None:
+def test_a_second_run_skips_all_and_other_counts_choose_anew(tmp_path: Path) -> None:
     lab = examples_lab(tmp_path, cases=4)
     esegeta("examples", lab.write())
     record = lab.root / "examples" / "examples.json"

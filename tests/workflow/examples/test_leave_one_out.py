@@ -57,7 +57,7 @@ def test_the_padding_of_a_slab_is_certain_background(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_own_checkpoints_weigh_by_the_rate_of_their_step(tmp_path: Path) -> None:
+def test_own_checkpoints_are_weighted_by_their_learning_rate(tmp_path: Path) -> None:
     """So slow a training leaves the weights as they are: each step pulls by its rate alone.
 
     Two equal rates, against the first and the middle of half a cosine: 1 + 1 to 1 + 1/2.
@@ -81,7 +81,7 @@ def test_own_checkpoints_weigh_by_the_rate_of_their_step(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_a_checkpoint_that_fails_takes_its_influence_and_not_the_trainings(tmp_path: Path) -> None:
+def test_a_checkpoint_that_fails_loses_its_influence_but_not_the_trainings(tmp_path: Path) -> None:
     lab = slabs_lab(tmp_path, leave_one_out={"seeds": [0], "checkpoints": 1})
     assert esegeta("examples", lab.write(), "-q").exit_code == 0
     pictures = [lab.root / "examples" / f"draw_{name}.png" for name in ("influence", "left_out")]

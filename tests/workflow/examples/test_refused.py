@@ -133,7 +133,7 @@ def test_faults_are_named_with_their_line(fault: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", ["layer", "checkpoints"])
-def test_validate_refuses_the_same(fault: str, tmp_path: Path) -> None:
+def test_validate_reports_the_same_faults(fault: str, tmp_path: Path) -> None:
     change, text, what, hint = FAULTS[fault]
     lab = with_influence(examples_lab(tmp_path, cases=4))
     change(lab.keys)
@@ -163,7 +163,7 @@ def test_a_config_without_the_block_says_so(tmp_path: Path) -> None:
     refused(esegeta("examples", lab.write()), lab, "has no block `examples`")
 
 
-def test_a_run_says_that_there_is_only_a_study(tmp_path: Path) -> None:
+def test_a_run_of_a_config_with_only_examples_is_refused(tmp_path: Path) -> None:
     lab = examples_lab(tmp_path)
     refused(lab.run(), lab, f":{lab.line_of('examples:')}: ", "no methods", "esegeta examples")
 
@@ -179,7 +179,7 @@ def test_fewer_criticisms_than_asked_are_noted(tmp_path: Path) -> None:
     assert said in notes
 
 
-def test_a_single_case_is_like_no_other(tmp_path: Path) -> None:
+def test_a_single_case_cannot_be_compared(tmp_path: Path) -> None:
     lab = examples_lab(tmp_path, cases=1)
     lab.keys["examples"].pop("prototypes")
     result = esegeta("examples", lab.write())

@@ -23,7 +23,7 @@ def pictures(lab: Lab) -> set[str]:
     return {path.name for path in (lab.root / "examples").glob("*.png")}
 
 
-def test_a_choice_that_fails_leaves_no_older_pictures(tmp_path: Path) -> None:
+def test_a_failed_selection_removes_older_pictures(tmp_path: Path) -> None:
     lab = examples_lab(tmp_path, cases=1, of="supervoxel", supervoxels=12, min_voxels=1)
     assert esegeta("examples", lab.write(), "-q").exit_code == 0
     rows = [row for row in table(lab, "prototypes") if row["group"] == "all"]
@@ -85,7 +85,7 @@ def test_errors_are_of_the_cases_whose_truth_is_known(tmp_path: Path) -> None:
     assert {row["item"] for row in rows} == {"a", "b", "c"}
 
 
-def test_images_in_two_dimensions_are_their_own_pictures(tmp_path: Path) -> None:
+def test_a_2d_image_is_its_own_thumbnail(tmp_path: Path) -> None:
     lab = examples_lab(tmp_path, cases=3, ndim=2)
     assert esegeta("examples", lab.write(), "-q").exit_code == 0
     items = load_file(lab.root / "examples" / "units" / "a_items.safetensors")
@@ -128,7 +128,7 @@ def test_a_network_in_three_dimensions_shows_the_only_slice_too(axis: int, tmp_p
 
 
 @pytest.mark.parametrize("name", ["prototypes", "influence"])
-def test_a_case_may_be_called_as_a_part_of_the_study_is(name: str, tmp_path: Path) -> None:
+def test_a_case_may_have_the_name_of_a_part_of_the_study(name: str, tmp_path: Path) -> None:
     lab = with_influence(examples_lab(tmp_path, cases=2))
     lab.keys["data"]["cases"][0]["name"] = name
     result = esegeta("examples", lab.write())

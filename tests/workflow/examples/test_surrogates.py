@@ -90,7 +90,7 @@ TOO_LITTLE: dict[str, tuple[dict[str, Any], Any, str]] = {
 
 
 @pytest.mark.parametrize("kind", TOO_LITTLE)
-def test_where_nothing_can_be_learned_it_is_said_why(kind: str, tmp_path: Path) -> None:
+def test_a_surrogate_that_cannot_be_learned_has_a_reason(kind: str, tmp_path: Path) -> None:
     block, change, what = TOO_LITTLE[kind]
     lab = surrogate_lab(tmp_path, **block)
     change(lab)
@@ -103,7 +103,7 @@ def test_where_nothing_can_be_learned_it_is_said_why(kind: str, tmp_path: Path) 
     assert not list((lab.root / "examples").glob("*.png"))
 
 
-def test_parts_of_a_single_case_are_held_out_and_that_is_said(tmp_path: Path) -> None:
+def test_parts_of_a_single_case_are_held_out_with_a_note(tmp_path: Path) -> None:
     row, notes = fit(surrogate_lab(tmp_path, supervoxels=60))
     assert row["held_out"] == "4"
     assert notes == [

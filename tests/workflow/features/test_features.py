@@ -68,7 +68,7 @@ def test_a_picture_is_written_and_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_four_ways_in_two_dimensions(tmp_path: Path) -> None:
+def test_compare_makes_a_picture_in_each_of_the_four_ways(tmp_path: Path) -> None:
     lab = feature_lab(tmp_path, 2, compare=True, objectives=[{"label": "liver"}])
     result = features(lab, "-q")
     assert result.exit_code == 0, result.output
@@ -107,7 +107,9 @@ def test_fit_learns_and_makes_no_picture(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("parametrisation", ["voxels", "multiscale", "code"])
-def test_every_kind_of_numbers_and_of_learned_prior(parametrisation: str, tmp_path: Path) -> None:
+def test_every_parametrisation_works_with_learned_priors(
+    parametrisation: str, tmp_path: Path
+) -> None:
     keys = {
         "parametrisation": parametrisation,
         "start": {"voxels": "noise", "multiscale": "case", "code": "mean"}[parametrisation],
@@ -168,7 +170,7 @@ def test_a_concept_of_another_command_is_a_direction(tmp_path: Path) -> None:
         ({"concept": "fat", "direction": [1, 0, 0, 0]}, ("`direction` must be that file",)),
     ],
 )
-def test_a_concept_that_is_not_there_is_named(
+def test_an_unknown_concept_is_named(
     keys: dict[str, object], words: tuple[str, ...], tmp_path: Path
 ) -> None:
     tensors = {"model.0/fat": torch.ones(4), "model.0/fat/draws": torch.ones(2, 4)}
@@ -204,7 +206,7 @@ def test_a_dream_of_a_2d_network_changes_one_slice_of_a_scan(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_a_linear_unit_of_scans_far_from_zero(tmp_path: Path) -> None:
+def test_the_picture_of_a_linear_unit_is_exact_for_scans_far_from_zero(tmp_path: Path) -> None:
     """Under |x| = 1 the picture is w / |w|, whatever is typical of the cases."""
     w = torch.randn(2, 1, 6, 5)
     lab = weighted_lab(tmp_path, w, shape=(14, 12))
@@ -218,7 +220,7 @@ def test_a_linear_unit_of_scans_far_from_zero(tmp_path: Path) -> None:
         assert float((found * w[1, 0]).sum() / w[1].norm()) > 0.999
 
 
-def test_a_linear_unit_is_found_by_a_code_of_scans_far_from_zero(tmp_path: Path) -> None:
+def test_a_code_finds_a_linear_unit_of_scans_far_from_zero(tmp_path: Path) -> None:
     """As many components as voxels have every direction."""
     w = torch.randn(2, 1, 4, 3)
     lab = weighted_lab(tmp_path, w, shape=(14, 12))
@@ -233,7 +235,7 @@ def test_a_linear_unit_is_found_by_a_code_of_scans_far_from_zero(tmp_path: Path)
     assert float((found * w[1, 0]).sum() / w[1].norm()) > 0.999
 
 
-def test_a_code_leaves_the_mean_patch_for_more_of_a_unit(tmp_path: Path) -> None:
+def test_a_code_moves_away_from_the_mean_patch_to_activate_a_unit(tmp_path: Path) -> None:
     """The length of a typical code weighs as one spread of the objective, not as many."""
     lab = feature_lab(tmp_path, 2, prior="code", seeds=1, steps=60, rate=0.1, patches=40)
     assert features(lab, "-q").exit_code == 0

@@ -142,7 +142,7 @@ def test_maps_that_do_not_fit_into_memory_together_are_made_in_turn(
 
 
 @pytest.mark.parametrize("what", ["log", "constant", "made"])
-def test_first_filters_keep_the_networks_unit_where_no_line_leads_to_the_image(
+def test_first_filters_keep_the_networks_unit_where_preprocessing_is_not_linear(
     what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     titles = []
@@ -207,7 +207,7 @@ class Scaled(nn.Module):
         ("Scaled", "no convolution takes the image itself", [("first", "0")]),
     ],
 )
-def test_a_network_without_filters_of_the_image_is_said_to_have_none(
+def test_a_network_without_first_filters_is_noted(
     name: str, note: str, layers: list[tuple[str, str]], tmp_path: Path
 ) -> None:
     lab = inspect_lab(tmp_path, 2, layers=["first"], channels=1)

@@ -25,8 +25,8 @@ def material_of(lab: Lab) -> Material:
     return collect(build_features(load_config(lab.write())))
 
 
-def test_patches_of_one_grey_value_stand_in_where_there_are_no_others(tmp_path: Path) -> None:
-    """Of a case of air two are taken, and of another as many as are asked for, all of tissue."""
+def test_constant_patches_are_taken_only_where_there_are_no_others(tmp_path: Path) -> None:
+    """Two are taken of a case of air; of another as many as requested, all of tissue."""
     lab = feature_lab(tmp_path, 2)
     save_image(tmp_path / "a.nii.gz", np.zeros(SHAPE, np.float32))
     real = material_of(lab).real
@@ -36,7 +36,7 @@ def test_patches_of_one_grey_value_stand_in_where_there_are_no_others(tmp_path: 
 
 
 @pytest.mark.slow
-def test_cases_of_air_alone_have_no_usual_roughness(tmp_path: Path) -> None:
+def test_constant_cases_have_no_typical_total_variation(tmp_path: Path) -> None:
     lab = feature_lab(tmp_path, 2)
     for name in "ab":
         save_image(tmp_path / f"{name}.nii.gz", np.full(SHAPE, 3.0, np.float32))
@@ -74,7 +74,7 @@ def test_the_class_mean_is_of_the_cases_that_have_the_class(tmp_path: Path) -> N
     assert (told["start"], told["start_label"]) == ("class_mean", "liver")
 
 
-def test_a_class_that_no_case_has_has_no_mean(tmp_path: Path) -> None:
+def test_the_class_mean_of_a_class_in_no_case_is_refused(tmp_path: Path) -> None:
     lab = feature_lab(tmp_path, 2, start="class_mean")
     for name in "ab":
         save_image(tmp_path / f"{name}_label.nii.gz", np.zeros(SHAPE, np.uint8))

@@ -77,7 +77,7 @@ def test_the_background_has_no_class_mean(tmp_path: Path) -> None:
     refused(features(lab), lab, f":{lab.line_of('start_label:')}: {what}", "liver")
 
 
-def test_a_direction_that_is_none_is_named(tmp_path: Path) -> None:
+def test_an_invalid_direction_is_named(tmp_path: Path) -> None:
     np.save(tmp_path / "v.npy", np.array([1.0, np.nan, 0, 0]))
     lab = feature_lab(tmp_path, objectives=[{"layer": "model.0", "direction": "v.npy"}])
     refused(features(lab), lab, "v.npy", "finite")
@@ -104,12 +104,12 @@ def test_a_bad_key_of_inspect_is_named(
 
 
 @pytest.mark.parametrize("command", ["features", "inspect"])
-def test_a_block_that_is_missing_is_asked_for(command: str, tmp_path: Path) -> None:
+def test_a_missing_block_is_refused(command: str, tmp_path: Path) -> None:
     lab = feature_lab(tmp_path) if command == "inspect" else inspect_lab(tmp_path)
     refused(esegeta(command, lab.write()), lab, f"has no block `{command}`", "docs/features.md")
 
 
-def test_a_run_says_which_command_is_meant(tmp_path: Path) -> None:
+def test_a_run_without_targets_names_the_command_of_the_block(tmp_path: Path) -> None:
     for make, command in ((feature_lab, "features"), (inspect_lab, "inspect")):
         folder = tmp_path / command
         folder.mkdir()

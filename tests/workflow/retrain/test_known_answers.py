@@ -19,7 +19,7 @@ def lab(ndim: int, activation: str, tmp_path: Path) -> RetrainLab:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("ndim", "activation"), [(2, "sigmoid"), (3, "softmax")], indirect=True)
-def test_roar_and_kar_tell_a_true_map_from_chance(lab: RetrainLab) -> None:
+def test_roar_and_kar_separate_a_true_map_from_a_random_one(lab: RetrainLab) -> None:
     result = lab.retrain("-q")
     assert result.exit_code == 0, result.output
     untouched = lab.dice("roar", "reference", 0.0)

@@ -38,7 +38,7 @@ def test_a_unit_of_the_last_layer_is_ranked_as_its_logit(tmp_path: Path) -> None
         torch.testing.assert_close(found, logit)
 
 
-def test_a_baseline_that_is_the_ground_truth_gives_the_label_away(tmp_path: Path) -> None:
+def test_a_baseline_equal_to_the_ground_truth_is_noted_as_a_leak(tmp_path: Path) -> None:
     lab = small_task(tmp_path)
     for case in lab.keys["data"]["cases"]:
         shutil.copy(tmp_path / case["label"], tmp_path / f"{case['name']}_fill.nii.gz")

@@ -52,7 +52,7 @@ def test_softmax_is_the_loss_of_channel_numbers(ndim: int, tmp_path: Path) -> No
     torch.testing.assert_close(found.measure(found.make_loss(), logits, truth), expected)
 
 
-def test_sigmoid_is_a_problem_a_label(ndim: int, tmp_path: Path) -> None:
+def test_the_sigmoid_loss_treats_each_label_as_a_binary_problem(ndim: int, tmp_path: Path) -> None:
     found = recipe(tmp_path, OVERLAPPING)
     assert found.loss_args == {"sigmoid": True}
     logits, truth = batch(OVERLAPPING, ndim)
@@ -85,7 +85,7 @@ def test_sigmoid_leaves_out_channels_without_a_label(tmp_path: Path) -> None:
         ("TverskyLoss", {"softmax": False, "sigmoid": True}, {"to_onehot_y": True}, {}),
     ],
 )
-def test_losses_are_told_of_the_activation_as_far_as_they_know_it(
+def test_losses_get_the_activation_arguments_that_they_accept(
     loss: str, args: dict[str, Any], softmax: Any, sigmoid: Any, tmp_path: Path
 ) -> None:
     for labels, expected in ((SPARSE, softmax), (OVERLAPPING, sigmoid)):
@@ -144,7 +144,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("fault", WRONG)
-def test_arguments_that_nobody_takes(fault: str, tmp_path: Path) -> None:
+def test_unknown_arguments_are_refused(fault: str, tmp_path: Path) -> None:
     keys, what, hint = WRONG[fault]
     with pytest.raises(ConfigError, match=what) as error:
         recipe(tmp_path, SPARSE, **keys)
@@ -166,7 +166,7 @@ REHEARSALS = {
 
 
 @pytest.mark.parametrize("fault", REHEARSALS)
-def test_a_rehearsal_finds_what_cannot_work(fault: str, tmp_path: Path) -> None:
+def test_a_rehearsal_finds_faults_of_the_recipe(fault: str, tmp_path: Path) -> None:
     keys, what, hint = REHEARSALS[fault]
     found = recipe(tmp_path, SPARSE, **keys)
     with pytest.raises(ConfigError, match=what) as error:
@@ -176,12 +176,12 @@ def test_a_rehearsal_finds_what_cannot_work(fault: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["AdamW", "SGD", "LBFGS", "Rprop", "Adafactor"])
-def test_optimizers_that_work(optimizer: str, tmp_path: Path) -> None:
+def test_common_optimizers_pass_the_rehearsal(optimizer: str, tmp_path: Path) -> None:
     found = recipe(tmp_path, SPARSE, optimizer=optimizer, patch=(4, 4))
     rehearse(found, nn.Conv2d(2, 4, 1), 2, load_config(tmp_path / "tiny.yaml"))
 
 
-def test_a_network_that_fails_in_train_mode(ndim: int, tmp_path: Path) -> None:
+def test_a_network_that_fails_in_train_mode_is_refused(ndim: int, tmp_path: Path) -> None:
     class Normed(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -217,7 +217,9 @@ def test_regions_are_trained_as_unions(ndim: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
-def test_what_is_ignored_moves_nothing(activation: str, ndim: int, tmp_path: Path) -> None:
+def test_ignored_voxels_have_no_effect_on_loss_and_gradient(
+    activation: str, ndim: int, tmp_path: Path
+) -> None:
     outputs = 4 if activation == "softmax" else 3
     labels = Labels.of(THREE, activation, outputs, ignore_label=255)
     found = recipe(tmp_path, labels)
@@ -235,7 +237,7 @@ def test_what_is_ignored_moves_nothing(activation: str, ndim: int, tmp_path: Pat
     torch.testing.assert_close(found.measure(found.make_loss(), changed, truth), value)
 
 
-def test_ignored_voxels_take_nothing_from_dice(tmp_path: Path) -> None:
+def test_ignored_voxels_do_not_count_in_the_dice_loss(tmp_path: Path) -> None:
     labels = Labels.of({1: "a"}, "sigmoid", 1, ignore_label=255)
     found = recipe(tmp_path, labels, loss="DiceLoss")
     y, truth = torch.tensor([[[2.0, -1.0, 9.0]]]), torch.tensor([[1, 0, 255]])

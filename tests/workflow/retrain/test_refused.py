@@ -41,7 +41,9 @@ KEYS: dict[str, tuple[Change, str, str, str]] = {
 
 @pytest.mark.parametrize("command", ["run", "validate", "retrain"])
 @pytest.mark.parametrize("fault", KEYS)
-def test_keys_are_refused_by_every_command(fault: str, command: str, tmp_path: Path) -> None:
+def test_invalid_keys_are_refused_by_every_command(
+    fault: str, command: str, tmp_path: Path
+) -> None:
     change, text, what, hint = KEYS[fault]
     lab = small_task(tmp_path)
     change(lab.keys)
@@ -106,7 +108,9 @@ MEANING: dict[str, tuple[Change, str, str, str]] = {
 
 @pytest.mark.parametrize("command", ["validate", "retrain"])
 @pytest.mark.parametrize("fault", MEANING)
-def test_what_cannot_be_trained_is_refused(fault: str, command: str, tmp_path: Path) -> None:
+def test_a_study_that_cannot_be_trained_is_refused(
+    fault: str, command: str, tmp_path: Path
+) -> None:
     change, text, what, hint = MEANING[fault]
     lab = small_task(tmp_path)
     change(lab.keys)
@@ -115,20 +119,20 @@ def test_what_cannot_be_trained_is_refused(fault: str, command: str, tmp_path: P
     assert result.stderr.count(str(lab.config)) == 1
 
 
-def test_a_run_passes_the_block_over(tmp_path: Path) -> None:
+def test_a_run_ignores_the_block(tmp_path: Path) -> None:
     lab = small_task(tmp_path, target="livr")
     assert lab.run("-q").exit_code == 0
     assert not lab.retrain_folder.exists()
 
 
-def test_without_a_block_there_is_nothing_to_do(tmp_path: Path) -> None:
+def test_a_config_without_the_block_is_refused(tmp_path: Path) -> None:
     lab = small_task(tmp_path)
     lab.keys.pop("retrain")
     refused(lab.retrain(), lab, "has no block `retrain`", "retrain: {}")
     assert lab.validate().exit_code == 0
 
 
-def test_a_patch_that_the_network_cannot_take(tmp_path: Path) -> None:
+def test_a_patch_size_that_the_network_cannot_take_is_refused(tmp_path: Path) -> None:
     lab = unet_retrain_lab(tmp_path)
     lab.keys["retrain"]["patch"] = [7, 8, 8]
     result = lab.retrain()
@@ -136,7 +140,7 @@ def test_a_patch_that_the_network_cannot_take(tmp_path: Path) -> None:
     assert "must be a multiple of 2" in result.stderr
 
 
-def test_a_network_that_no_seed_changes(tmp_path: Path) -> None:
+def test_a_network_that_does_not_depend_on_the_seed_is_refused(tmp_path: Path) -> None:
     lab = small_task(tmp_path)
     module = (tmp_path / "tiny_networks.py").read_text()
     (tmp_path / "fixed_networks.py").write_text(module + FIXED, encoding="utf-8")

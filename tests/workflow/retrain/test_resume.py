@@ -31,7 +31,7 @@ def redone(lab: RetrainLab, before: dict[str, int]) -> set[str]:
 
 
 @pytest.mark.slow
-def test_what_is_finished_is_not_trained_again(lab: RetrainLab) -> None:
+def test_finished_networks_are_not_trained_again(lab: RetrainLab) -> None:
     before, tables = lab.units(), lab.table("summary.csv")
     (lab.retrain_folder / "summary.csv").unlink()
     result = lab.retrain()
@@ -43,7 +43,7 @@ def test_what_is_finished_is_not_trained_again(lab: RetrainLab) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_lost_or_torn_is_done_again(lab: RetrainLab) -> None:
+def test_missing_or_torn_records_are_done_again(lab: RetrainLab) -> None:
     before = lab.units()
     paths = sorted((lab.retrain_folder / "units").glob("*.json"))
     paths[0].unlink()
@@ -71,7 +71,7 @@ def _image(lab: RetrainLab) -> None:
 
 @pytest.mark.parametrize("change", [_recipe, _folds, _image])
 @pytest.mark.slow
-def test_what_decides_all_networks_redoes_all(change: Any, lab: RetrainLab) -> None:
+def test_a_change_to_all_networks_trains_all_again(change: Any, lab: RetrainLab) -> None:
     before = lab.units()
     change(lab)
     assert lab.retrain("-q").exit_code == 0
@@ -79,7 +79,7 @@ def test_what_decides_all_networks_redoes_all(change: Any, lab: RetrainLab) -> N
 
 
 @pytest.mark.slow
-def test_what_decides_some_redoes_some(lab: RetrainLab) -> None:
+def test_a_change_to_some_networks_trains_only_those_again(lab: RetrainLab) -> None:
     references = {name for name in lab.units() if name.startswith("reference")}
     untouched = {name for name in references if "untouched" in name}
     assert (len(references), len(untouched)) == (4, 2)
@@ -102,7 +102,7 @@ def test_what_decides_some_redoes_some(lab: RetrainLab) -> None:
 
 
 @pytest.mark.slow
-def test_another_target_or_method_leaves_the_references(lab: RetrainLab) -> None:
+def test_another_target_or_method_keeps_the_reference_networks(lab: RetrainLab) -> None:
     before = lab.units()
     lab.keys["targets"].append({"name": "other", "label": "liver", "over": "predicted"})
     lab.keys["methods"].append("saliency")
@@ -116,7 +116,7 @@ def test_another_target_or_method_leaves_the_references(lab: RetrainLab) -> None
 
 
 @pytest.mark.slow
-def test_scores_and_device_decide_nothing(lab: RetrainLab) -> None:
+def test_scores_and_device_do_not_retrain_anything(lab: RetrainLab) -> None:
     before = lab.units()
     lab.keys["scores"] = ["infidelity"]
     lab.keys["device"] = "auto" if not torch.cuda.is_available() else "cpu"
@@ -165,7 +165,7 @@ def test_a_failed_training_leaves_no_older_result(lab: RetrainLab) -> None:
     assert lab.retrain_record()["state"] == "failed"
 
 
-def test_where_no_training_ends_there_is_no_figure(tmp_path: Path) -> None:
+def test_no_figure_is_drawn_if_every_training_fails(tmp_path: Path) -> None:
     lab = small_task(tmp_path, modes=["roar"])
     for place in range(4):
         side = SIDES[2]
@@ -179,7 +179,7 @@ def test_where_no_training_ends_there_is_no_figure(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_was_noted_is_said_again_where_nothing_is_left_to_do(tmp_path: Path) -> None:
+def test_notes_are_repeated_by_a_run_that_skips_all(tmp_path: Path) -> None:
     lab = small_task(tmp_path, modes=["roar"])
     del lab.keys["data"]["cases"][1:]
     assert "note: a single case: its 2 folds are slabs" in lab.retrain().stdout
@@ -190,7 +190,7 @@ def test_what_was_noted_is_said_again_where_nothing_is_left_to_do(tmp_path: Path
     assert sorted(lab.retrain_record()["notes"]) == sorted(notes)
 
 
-def test_a_target_without_a_voxel_fails_the_maps_alone(tmp_path: Path) -> None:
+def test_an_empty_target_fails_only_its_maps(tmp_path: Path) -> None:
     lab = small_task(tmp_path)
     lab.keys["labels"] = {1: "liver"}
     lab.keys["targets"] = [{"name": "liver", "label": "liver", "over": "false_positive"}]

@@ -109,7 +109,7 @@ def test_dropout_is_paired_and_the_random_state_is_left_alone(tmp_path: Path) ->
     assert same(one, bits(trainer.train(Training(UNTOUCHED, 0, 0), Silence())[0]))
 
 
-def test_as_much_is_missing_in_every_image(tmp_path: Path) -> None:
+def test_the_same_share_is_removed_from_every_image(tmp_path: Path) -> None:
     lab = unet_retrain_lab(tmp_path, 3, cases=1, shape=(12, 11, 9))
     trainer = trainer_of(lab)
     assert [sample.shape for sample in trainer.material.samples] == [(6, 11, 9), (6, 11, 9)]
@@ -134,7 +134,7 @@ def test_the_trained_network_is_left_as_it_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_a_study_leaves(tmp_path: Path) -> None:
+def test_the_files_and_tables_of_a_study(tmp_path: Path) -> None:
     lab = small_task(tmp_path, fractions=[0.2, 0.7], seeds=[3, 0])
     result = lab.retrain()
     assert result.exit_code == 0, result.output
@@ -177,7 +177,7 @@ def test_what_a_study_leaves(tmp_path: Path) -> None:
     assert not (lab.root / "run.json").exists()
 
 
-def test_plain_lines_tell_how_it_goes(tmp_path: Path) -> None:
+def test_plain_lines_show_progress(tmp_path: Path) -> None:
     lines = small_task(tmp_path, modes=["kar"]).retrain().stdout.splitlines()
     assert lines[0].startswith("note: model.class tiny_networks:Pointwise is code")
     assert "[1/8] reference / untouched / seed 0, fold 0 ..." in lines
@@ -188,7 +188,7 @@ def test_plain_lines_tell_how_it_goes(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_windows_are_foreseen(tmp_path: Path) -> None:
+def test_the_number_of_windows_is_known_beforehand(tmp_path: Path) -> None:
     class Hearing(Silence):
         def __init__(self) -> None:
             self.begun: list[tuple[str, int | None]] = []
@@ -215,7 +215,7 @@ def test_windows_are_foreseen(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_single_case_is_cut_into_slabs_and_says_so(tmp_path: Path) -> None:
+def test_a_single_case_is_cut_into_slabs_with_a_note(tmp_path: Path) -> None:
     lab = unet_retrain_lab(tmp_path, 2, cases=1, shape=(12, 11, 9))
     lab.keys["inference"]["slice_axis"] = 0
     lab.keys["retrain"]["folds"] = 3
@@ -250,7 +250,7 @@ def test_labels_that_a_fold_lacks_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_cases_of_unlike_shapes_and_sparse_labels(
+def test_cases_of_different_shapes_and_labels_with_gaps_are_retrained(
     ndim: int, activation: str, tmp_path: Path
 ) -> None:
     lab = unet_retrain_lab(tmp_path, ndim, cases=3, shape=(12, 11, 9)[:ndim])
@@ -269,7 +269,7 @@ def test_cases_of_unlike_shapes_and_sparse_labels(
     assert labels == {"liver", "bone", "mean"}
 
 
-def test_a_random_ranking_of_the_config_is_the_one_compared_with(tmp_path: Path) -> None:
+def test_a_random_map_of_the_config_serves_as_the_random_ranking(tmp_path: Path) -> None:
     lab = small_task(tmp_path)
     lab.keys["methods"] = ["saliency", {"name": "random_map", "id": "chance", "seed": 9}]
     built = build_retraining(build_experiment(load_config(lab.write())))
@@ -281,7 +281,7 @@ def test_a_random_ranking_of_the_config_is_the_one_compared_with(tmp_path: Path)
     assert replace(built).label == "liver"
 
 
-def test_chance_takes_other_voxels_out_of_every_image(tmp_path: Path) -> None:
+def test_the_random_ranking_removes_other_voxels_from_every_image(tmp_path: Path) -> None:
     lab = small_task(tmp_path)
     built = build_retraining(build_experiment(load_config(lab.write())))
     material = read_material(built)
@@ -301,14 +301,14 @@ def test_networks_that_learn_nothing_get_a_note(tmp_path: Path) -> None:
     assert any("only" in note for note in lab.retrain_record()["notes"])
 
 
-def test_fractions_of_nothing_and_everything_are_the_references(tmp_path: Path) -> None:
+def test_fractions_0_and_1_are_the_reference_networks(tmp_path: Path) -> None:
     lab = small_task(tmp_path, fractions=[0, 0.5, 1], modes=["roar"])
     assert lab.retrain("-q").exit_code == 0
     assert len(lab.units()) == 2 * (2 + 2)
 
 
 @pytest.mark.parametrize("over", ["label", "false_negative", "predicted"])
-def test_targets_over_the_ground_truth_are_said_to_give_it_away(over: str, tmp_path: Path) -> None:
+def test_targets_over_the_ground_truth_are_noted_as_a_leak(over: str, tmp_path: Path) -> None:
     lab = small_task(tmp_path)
     lab.keys["targets"] = [{**lab.keys["targets"][0], "over": over}]
     built = build_retraining(build_experiment(load_config(lab.write())))
@@ -321,7 +321,7 @@ def leaks_told(lab: RetrainLab) -> list[str]:
     return [note for note in built.notes if "reveals the label" in note]
 
 
-def test_a_combination_of_combinations_gives_the_label_away_too(tmp_path: Path) -> None:
+def test_a_nested_combination_over_the_ground_truth_is_noted_as_a_leak(tmp_path: Path) -> None:
     lab = small_task(tmp_path)
     (plain,) = lab.keys["targets"]
     lab.keys["targets"] = [
@@ -333,7 +333,7 @@ def test_a_combination_of_combinations_gives_the_label_away_too(tmp_path: Path) 
     assert len(leaks_told(lab)) == 1
 
 
-def test_a_ground_truth_by_another_name_gives_the_label_away(tmp_path: Path) -> None:
+def test_a_copy_of_the_ground_truth_is_noted_as_a_leak(tmp_path: Path) -> None:
     """A mask to look at, and the features of a method, may be the label file or a copy of it."""
     lab = small_task(tmp_path)
     for case in lab.keys["data"]["cases"]:

@@ -94,7 +94,7 @@ def test_networks_of_an_ensemble_are_read_by_themselves(tmp_path: Path) -> None:
             torch.testing.assert_close(found[channel], expected, atol=1e-5, rtol=0)
 
 
-def test_configs_of_one_name_in_files_of_one_name_are_numbered(tmp_path: Path) -> None:
+def test_configs_with_equal_names_in_equal_file_names_are_numbered(tmp_path: Path) -> None:
     lab = pointwise(tmp_path)
     keys = copy.deepcopy(lab.keys)
     del keys["similarity"]
@@ -112,7 +112,7 @@ def test_configs_of_one_name_in_files_of_one_name_are_numbered(tmp_path: Path) -
     assert names == ["tiny (tiny.yaml)", "tiny (tiny.yaml) 2", "untrained"]
 
 
-def test_five_cases_are_enough_to_say_nothing_about_it(tmp_path: Path) -> None:
+def test_fewer_than_five_cases_get_a_note(tmp_path: Path) -> None:
     lab = pointwise(tmp_path)
     names = "abcde"
     lab.keys["data"]["cases"] = [{"name": name, "image": "a.nii.gz"} for name in names]

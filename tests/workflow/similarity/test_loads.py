@@ -6,7 +6,7 @@ from esegeta.model import UnitLayer
 from esegeta.workflow.similarity.sample import BYTES, MB, loads
 
 
-def test_maps_that_do_not_fit_together_are_made_one_after_the_other() -> None:
+def test_maps_that_do_not_fit_into_memory_are_made_in_several_passes() -> None:
     """There is room for 5 maps of the first layer, and for none of the last: each goes alone."""
     layers = [UnitLayer("a", 7, (8, 8)), UnitLayer("b", 3, (4, 4)), UnitLayer("c", 2, (99, 99))]
     positions = [64, 16, 10**4]

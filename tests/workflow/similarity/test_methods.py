@@ -36,7 +36,7 @@ def save_label(lab: Lab, case: int, values: np.ndarray) -> None:
     save_image(lab.folder / own["label"], values.astype(np.uint8))
 
 
-def test_a_twin_is_the_same_by_kernel_by_correlation_and_in_its_plane(tmp_path: Path) -> None:
+def test_equal_networks_have_similarity_one_by_every_method(tmp_path: Path) -> None:
     lab = flat_lab(tmp_path, methods=["cka_rbf", "cca", "pca"])
     lab.keys["similarity"]["with"] = [other(lab, "twin")]
     record = compared(lab)
@@ -88,10 +88,10 @@ def test_a_layer_that_never_changes_is_named_and_has_no_figure(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("layers", "drawn"), [(["model.1"], ["model.1"]), (["model.2"], [])], ids=["some", "none"]
 )
-def test_curves_are_of_layers_that_another_network_has_too(
+def test_curves_show_layers_that_both_networks_have(
     layers: list[str], drawn: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of one case, a value has no interval: its ends are the value."""
+    """With one case a value has no interval: both its ends are the value."""
     curves: list[Any] = []
 
     def noted(path: Path, names: list[str], paths: list[Any], title: str) -> None:
@@ -111,7 +111,7 @@ def test_curves_are_of_layers_that_another_network_has_too(
             assert value == low == high == pytest.approx(1)
 
 
-def test_a_label_that_a_case_lacks_is_counted_where_it_is(tmp_path: Path) -> None:
+def test_a_label_missing_in_a_case_is_counted_in_the_others(tmp_path: Path) -> None:
     """Voxels of the ignored integer are no positions of any label."""
     lab = flat_lab(tmp_path, samples=10**4)
     lab.keys["ignore_label"] = 9
@@ -135,7 +135,7 @@ def test_a_label_that_a_case_lacks_is_counted_where_it_is(tmp_path: Path) -> Non
     }
 
 
-def test_a_case_of_which_nothing_is_known_has_no_position(tmp_path: Path) -> None:
+def test_a_case_with_only_ignored_voxels_has_no_position(tmp_path: Path) -> None:
     lab = flat_lab(tmp_path)
     lab.keys["ignore_label"] = 9
     save_label(lab, 1, np.full(SHAPE, 9))

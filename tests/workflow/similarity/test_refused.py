@@ -54,13 +54,13 @@ def test_faults_are_named(fault: str, tmp_path: Path) -> None:
     assert not lab.root.exists()
 
 
-def test_more_units_than_there_is_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_units_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("esegeta.workflow.similarity.build.MOST_UNITS", 31)
     result = esegeta("similarity", similarity_lab(tmp_path, cases=1).write())
     assert result.exit_code == 2
     assert "similarity: 32 units of 4 layers, but pairs of at most" in result.stderr
 
 
-def test_a_run_alone_is_told_which_command_it_is(tmp_path: Path) -> None:
+def test_a_run_of_a_config_with_only_a_similarity_is_refused(tmp_path: Path) -> None:
     result = esegeta("run", similarity_lab(tmp_path, cases=1).write())
     assert result.exit_code == 2 and "`esegeta similarity CONFIG` does that" in result.stderr

@@ -27,7 +27,7 @@ def broken(*arguments: Any) -> Any:
     raise ZeroDivisionError("a bug")
 
 
-def test_every_task_can_be_sent_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_task_can_be_pickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Task] = []
     plain = engine.finished
 
@@ -44,7 +44,9 @@ def test_every_task_can_be_sent_elsewhere(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.slow
-def test_cases_that_are_done_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finished_cases_are_kept_when_the_result_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lab = similarity_lab(tmp_path, cases=2, samples=100)
     with monkeypatch.context() as patch:
         patch.setattr(results, "case_rows", broken)
@@ -64,7 +66,7 @@ def test_cases_that_are_done_are_kept(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.slow
-def test_what_does_not_match_is_done_again(tmp_path: Path) -> None:
+def test_a_changed_comparison_is_done_again(tmp_path: Path) -> None:
     lab = similarity_lab(tmp_path, cases=2, samples=100, methods=["cka", "pca"])
     folder = lab.root / "similarity"
     assert esegeta("similarity", lab.write(), "-q").exit_code == 0
@@ -78,7 +80,7 @@ def test_what_does_not_match_is_done_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_one_failure_is_told_once(tmp_path: Path) -> None:
+def test_a_failure_is_reported_once(tmp_path: Path) -> None:
     lab = similarity_lab(tmp_path, cases=3, samples=100)
     path = tmp_path / "b.nii.gz"
     whole = path.read_bytes()

@@ -61,7 +61,7 @@ def test_cka_is_that_of_all_voxels(ndim: int, shape: tuple[int, ...], tmp_path: 
         assert int(row["positions"]) == mask.sum() and row["cases"] == "2"
 
 
-def test_a_network_is_like_itself_on_another_grid(tmp_path: Path) -> None:
+def test_a_network_has_similarity_one_with_itself_on_another_grid(tmp_path: Path) -> None:
     """Pointwise, turned, in other windows: the same values at the same voxels of the image."""
     weight = [[1.0], [-2.0]]
     lab = pointwise_lab(tmp_path, weight, [0.5, 0.0])
@@ -88,7 +88,7 @@ def test_a_network_is_like_itself_on_another_grid(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_networks_come_in_their_order_and_under_their_own_names(tmp_path: Path) -> None:
+def test_networks_are_listed_in_their_order_under_unique_names(tmp_path: Path) -> None:
     lab = similarity_lab(tmp_path, cases=2, samples=200)
     lab.keys["similarity"]["with"] = [other(lab, "one")]
     twin = tmp_path / other(lab, "two", seed=9)
@@ -105,7 +105,7 @@ def test_networks_come_in_their_order_and_under_their_own_names(tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_networks_of_an_ensemble_stand_by_themselves(tmp_path: Path) -> None:
+def test_networks_of_an_ensemble_are_compared_one_by_one(tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     lab = similarity_lab(tmp_path, cases=2, samples=200)
@@ -126,7 +126,7 @@ def test_networks_of_an_ensemble_stand_by_themselves(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_every_method_leaves_its_numbers(tmp_path: Path) -> None:
+def test_every_method_writes_its_table(tmp_path: Path) -> None:
     methods = ["cka", "cka_rbf", "svcca", "pwcca", "cca", "pca"]
     lab = similarity_lab(tmp_path, cases=3, samples=600, methods=methods)
     assert esegeta("similarity", lab.write(), "-q").exit_code == 0
@@ -156,7 +156,7 @@ def test_one_case_has_values_and_no_test(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_report_shows_it(tmp_path: Path) -> None:
+def test_the_report_shows_the_similarity(tmp_path: Path) -> None:
     lab = similarity_lab(tmp_path, cases=2, samples=200)
     assert esegeta("similarity", lab.write(), "-q").exit_code == 0
     assert esegeta("report", lab.root, "-q").exit_code == 0
@@ -165,7 +165,7 @@ def test_the_report_shows_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_beside_it_is_checked_too(tmp_path: Path) -> None:
+def test_validate_checks_both_run_and_similarity(tmp_path: Path) -> None:
     lab = unet_lab(tmp_path)
     lab.keys["similarity"] = {"layers": ["model.0"]}
     text = lab.validate().stdout
@@ -173,7 +173,7 @@ def test_a_run_beside_it_is_checked_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_positions_lie_in_the_body_and_where_every_network_looks(tmp_path: Path) -> None:
+def test_positions_lie_in_the_body_and_in_the_crop_of_every_network(tmp_path: Path) -> None:
     lab = similarity_lab(tmp_path, cases=1)
     image = np.zeros((12, 11, 9), dtype=np.float32)
     image[2:10, 3:9, 1:8] = noise((8, 6, 7))

@@ -27,7 +27,9 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_there_is_no_allocation_outside_of_one(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cluster_allocation_outside_of_an_allocation_is_refused(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     result = lab.run("--cluster", "allocation")
     refused(result, lab, "--cluster allocation: this is not inside a Slurm allocation", "salloc")
@@ -49,7 +51,7 @@ def test_an_allocation_needs_the_program_that_starts_its_workers(
         ("Unable to contact slurm controller (connect failure)", "tells whether Slurm is up"),
     ],
 )
-def test_what_slurm_refuses_is_said_in_its_words_on_one_line(
+def test_a_refusal_by_slurm_is_quoted_on_one_line(
     lab: Lab, programs: Path, command: str, error: str, hint: str
 ) -> None:
     program(programs, "sbatch", [], 1, error)
@@ -73,7 +75,7 @@ def test_a_controller_cannot_be_a_job_of_htcondor(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(("kind", "name"), [("slurm", "sbatch"), ("pbs", "qsub")])
-def test_a_controller_that_is_refused_after_its_test_is_told_of_in_their_words(
+def test_a_controller_refused_after_its_test_is_reported_in_the_batch_systems_words(
     lab: Lab, programs: Path, kind: str, name: str
 ) -> None:
     program(programs, name, [], 1, "limit of jobs\nreached", first=ONLY_TESTED)
@@ -85,7 +87,7 @@ def test_a_controller_that_is_refused_after_its_test_is_told_of_in_their_words(
     assert "change queue, account or walltime" in said
 
 
-def test_a_controller_that_is_submitted_has_a_script_with_all_that_was_asked_for(
+def test_the_script_of_a_submitted_controller_holds_all_requested_resources(
     lab: Lab, programs: Path
 ) -> None:
     program(programs, "sbatch", ["Submitted batch job 7"])

@@ -30,7 +30,7 @@ def lab(tmp_path: Path) -> Lab:
     return made
 
 
-def test_a_worker_that_comes_late_does_what_one_process_does(lab: Lab) -> None:
+def test_a_worker_that_joins_late_gives_the_results_of_one_process(lab: Lab) -> None:
     """This is Dask itself, in this process."""
     one = alone(lab)
     with (
@@ -57,7 +57,7 @@ def test_a_worker_that_comes_late_does_what_one_process_does(lab: Lab) -> None:
 
 @pytest.mark.parametrize("fate", [fake_dask.killed, fake_dask.lost])
 @pytest.mark.slow
-def test_what_is_lost_with_a_worker_is_handed_to_another(
+def test_tasks_of_a_lost_worker_are_handed_to_another(
     lab: Lab, client: FakeClient, fate: fake_dask.Fate
 ) -> None:
     client.fates = [fake_dask.done, fate]
@@ -68,7 +68,9 @@ def test_what_is_lost_with_a_worker_is_handed_to_another(
 
 
 @pytest.mark.slow
-def test_a_bug_of_a_worker_is_shown_and_what_was_done_is_kept(lab: Lab, client: FakeClient) -> None:
+def test_a_bug_in_a_worker_is_shown_and_finished_results_are_kept(
+    lab: Lab, client: FakeClient
+) -> None:
     client.fates = [fake_dask.done, fake_dask.stumbles]
     with pytest.raises(ZeroDivisionError):
         lab.run()
@@ -88,9 +90,7 @@ def test_a_worker_that_does_not_see_the_folder_ends_the_run(lab: Lab, client: Fa
 
 
 @pytest.mark.slow
-def test_what_nobody_has_begun_is_given_back_at_the_first_failure(
-    lab: Lab, client: FakeClient
-) -> None:
+def test_pending_tasks_are_cancelled_at_the_first_failure(lab: Lab, client: FakeClient) -> None:
     save_image(lab.folder / "a.nii.gz", -1 - abs(noise(SHAPE)))  # there is no liver in it
     client.fates = [fake_dask.done, fake_dask.done, fake_dask.never]
     result = lab.run("--fail-fast")
@@ -101,9 +101,7 @@ def test_what_nobody_has_begun_is_given_back_at_the_first_failure(
 
 
 @pytest.mark.slow
-def test_what_is_finished_is_handed_to_nobody_unless_it_is_to_be_done_again(
-    lab: Lab, client: FakeClient
-) -> None:
+def test_finished_tasks_are_handed_out_only_with_overwrite(lab: Lab, client: FakeClient) -> None:
     del lab.keys["data"]["cases"][2:]
     assert lab.run().exit_code == 0
     before = lab.maps()
@@ -117,7 +115,7 @@ def test_what_is_finished_is_handed_to_nobody_unless_it_is_to_be_done_again(
 
 
 @pytest.mark.slow
-def test_a_dissection_is_handed_out_in_rounds_and_begun_afresh_where_that_is_asked_for(
+def test_a_dissection_is_handed_out_in_rounds_and_again_with_overwrite(
     tmp_path: Path, client: FakeClient
 ) -> None:
     lab = noisy_lab(tmp_path, cases=1, shape=(8, 8, 8))

@@ -54,17 +54,17 @@ def lab(tmp_path: Path) -> Lab:
     ],
     ids=str,
 )
-def test_keys_that_are_none_are_refused(lab: Lab, keys: dict[str, Any], words: str) -> None:
+def test_invalid_keys_are_refused(lab: Lab, keys: dict[str, Any], words: str) -> None:
     lab.keys["cluster"] = keys
     refused(lab.run(), lab, "tiny.yaml:", words)
 
 
-def test_an_address_is_a_kind_and_walltimes_may_have_days() -> None:
+def test_an_address_implies_its_kind_and_walltimes_may_have_days() -> None:
     assert ClusterKeys(address="tcp://node7:8786").kind == "address"
     assert ClusterKeys(walltime="2-00:00:00").walltime == "2-00:00:00"
 
 
-def test_a_file_holds_the_keys_alone_or_below_their_name(tmp_path: Path) -> None:
+def test_a_cluster_file_holds_the_keys_at_the_top_or_below_cluster(tmp_path: Path) -> None:
     path = tmp_path / "slurm.yaml"
     path.write_text("{kind: slurm, workers: 3}")
     assert asked.cluster_in(path).num_workers == 3
@@ -85,7 +85,7 @@ def test_a_file_holds_the_keys_alone_or_below_their_name(tmp_path: Path) -> None
     ],
     ids=["a key that is none", "below its name", "a list", "empty", "no keys", "lines", "no file"],
 )
-def test_a_file_that_is_none_is_refused(lab: Lab, text: str | None, words: str) -> None:
+def test_an_invalid_cluster_file_is_refused(lab: Lab, text: str | None, words: str) -> None:
     path = lab.folder / "slurm.yaml"
     if text is not None:
         path.write_text(text)
@@ -97,29 +97,31 @@ def test_many_more_workers_than_the_machine_has_cpus_are_refused(lab: Lab) -> No
     refused(lab.run("--workers", "9999"), lab, "workers: 9999 on a machine with", "give at most")
 
 
-def test_a_kind_is_not_a_file(lab: Lab) -> None:
+def test_a_kind_in_place_of_a_file_is_refused(lab: Lab) -> None:
     refused(lab.run("--cluster", "slurm"), lab, 'there is no file "slurm"', "kind: slurm")
     refused(lab.run("--cluster", ""), lab, 'there is no file ""')
     refused(lab.run("--workers", "\N{SUPERSCRIPT TWO}"), lab, "must be at least 1, or auto")
 
 
-def test_scratch_is_a_path_with_variables() -> None:
+def test_scratch_may_contain_environment_variables() -> None:
     for scratch in ("$TMPDIR", "/local/${SLURM_JOB_ID}/x", "~/scratch-2"):
         assert ClusterKeys(scratch=scratch).scratch == scratch
 
 
-def test_workers_and_a_cluster_are_not_asked_for_at_once(lab: Lab) -> None:
+def test_workers_and_cluster_together_are_refused(lab: Lab) -> None:
     refused(lab.run("--workers", "2", "--cluster", "x.yaml"), lab, "give one of them")
 
 
-def test_without_dask_the_line_that_installs_it_is_said(
+def test_without_dask_the_error_names_the_install_command(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(asked, "find_spec", lambda name: None)
     refused(lab.run("--workers", "2"), lab, "pip install 'esegeta[cluster]'", "--part")
 
 
-def test_what_dask_brings_along_leaves_ctrl_c_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_importing_dask_jobqueue_keeps_the_handler_of_ctrl_c(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     pytest.importorskip("dask_jobqueue")
     for name in [name for name in sys.modules if name.split(".")[0] == "dask_jobqueue"]:
         monkeypatch.delitem(sys.modules, name)
@@ -128,15 +130,15 @@ def test_what_dask_brings_along_leaves_ctrl_c_as_it_was(monkeypatch: pytest.Monk
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_dask_may_be_asked_for_beside_the_main_thread() -> None:
-    """There nobody hears Ctrl-C, and nothing is to be put back."""
+def test_dask_can_be_required_outside_the_main_thread() -> None:
+    """Other threads have no handler of Ctrl-C that would have to be restored."""
     pytest.importorskip("dask_jobqueue")
     with ThreadPoolExecutor(1) as threads:
         threads.submit(asked.require_dask).result()
 
 
 @pytest.mark.parametrize("protocol", ["tcp", "tls"])
-def test_an_address_where_nobody_answers(
+def test_an_address_without_a_scheduler_is_refused(
     protocol: str, lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("distributed")
@@ -200,7 +202,7 @@ class TestSubmitters:
         assert found["lsf"]["walltime"] == "26:30"
         assert found["htcondor"]["job_extra_directives"]["request_gpus"] == "2"
 
-    def test_a_job_script_says_it_in_the_words_of_each_batch_system(self, tmp_path: Path) -> None:
+    def test_a_job_script_holds_the_options_of_each_batch_system(self, tmp_path: Path) -> None:
         """These jobs were written by dask-jobqueue; none but Slurm can be asked whether it runs."""
         import dask_jobqueue
 
@@ -257,7 +259,7 @@ class TestSubmitters:
             assert "x=1" in script.replace("x = 1", "x=1")
 
     @pytest.mark.parametrize("kind", ["slurm", "pbs", "sge", "lsf", "htcondor"])
-    def test_no_batch_system_on_path_is_said(
+    def test_a_batch_system_that_is_not_on_path_is_refused(
         self, lab: Lab, kind: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         from esegeta.workflow.spread import able
@@ -298,7 +300,7 @@ class TestSubmitters:
         ],
         ids=str,
     )
-    def test_so_many_work_when_all_have_come(
+    def test_the_number_of_workers_follows_from_keys_and_allocation(
         self,
         keys: dict[str, Any],
         told: dict[str, str],
@@ -326,7 +328,7 @@ class TestSubmitters:
         assert f"run {lab.config} -o {lab.folder}/out --set seed=4" in last
         assert last.endswith(f"--cluster {lab.folder}/c.yaml")
 
-    def test_certificates_are_for_their_owner_alone_and_gone_afterwards(
+    def test_certificates_are_readable_by_their_owner_only_and_deleted_afterwards(
         self, tmp_path: Path
     ) -> None:
         from esegeta.workflow.spread.tls import own_certificates

@@ -46,7 +46,7 @@ def leave_journal(root: Path, pid: int, *names: int) -> None:
         journal.begin([number_task(root, number) for number in names])
 
 
-def test_what_a_dead_worker_was_at_is_counted_once(tmp_path: Path) -> None:
+def test_a_task_that_a_dead_worker_had_begun_counts_one_death(tmp_path: Path) -> None:
     found = hands(tmp_path)
     leave_journal(tmp_path, 1, 5)
     assert found._is_to_be_done_again("a", killed())
@@ -56,7 +56,7 @@ def test_what_a_dead_worker_was_at_is_counted_once(tmp_path: Path) -> None:
     assert dict(found._deaths) == {"number 5": 2}
 
 
-def test_a_place_whose_workers_never_begin_is_given_up(tmp_path: Path) -> None:
+def test_a_place_whose_workers_die_before_any_task_is_given_up(tmp_path: Path) -> None:
     from esegeta.workflow.spread.controller import MOST_LOSSES
 
     found = hands(tmp_path)
@@ -78,7 +78,7 @@ def succeeded() -> Any:
     return SimpleNamespace(status="finished", result=WorkerReply, release=lambda: None)
 
 
-def test_a_worker_whose_disk_is_full_is_let_go_unless_none_is_left(tmp_path: Path) -> None:
+def test_a_worker_with_a_full_disk_is_retired_unless_it_is_the_last(tmp_path: Path) -> None:
     found = hands(tmp_path)
     found.client.nthreads.side_effect = [{ADDRESS: 1, "tls://other": 1}, {"tls://other": 1}]
     assert found._is_to_be_done_again("a", full())
@@ -88,8 +88,8 @@ def test_a_worker_whose_disk_is_full_is_let_go_unless_none_is_left(tmp_path: Pat
         found._is_to_be_done_again("a", full("tls://other"))
 
 
-def test_a_worker_that_could_not_go_yet_counts_as_gone(tmp_path: Path) -> None:
-    """One that holds the last answer, and nobody else to give it to, stays for a while."""
+def test_a_worker_that_is_still_retiring_counts_as_gone(tmp_path: Path) -> None:
+    """A worker that holds the last result, with no other to pass it to, stays for a while."""
     found = hands(tmp_path)
     found.client.nthreads.return_value = {ADDRESS: 1}
     with pytest.raises(OutputError, match="cannot write any more"):
@@ -97,7 +97,7 @@ def test_a_worker_that_could_not_go_yet_counts_as_gone(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_full_disks_one_after_the_other_end_a_run_to_which_more_workers_come(
+def test_full_disks_in_a_row_end_a_run_though_more_workers_come(
     tmp_path: Path,
 ) -> None:
     """A cancelled job leaves nobody for a moment, which is no reason to end; full disks are."""
@@ -116,7 +116,7 @@ def test_full_disks_one_after_the_other_end_a_run_to_which_more_workers_come(
         found._is_to_be_done_again("a", full("tls://last"))
 
 
-def test_full_disks_of_all_who_come_end_a_run_however_many_come(tmp_path: Path) -> None:
+def test_a_run_ends_when_every_new_worker_has_a_full_disk(tmp_path: Path) -> None:
     from esegeta.workflow.spread.controller import MOST_FULL
 
     found = hands(tmp_path)
@@ -128,19 +128,19 @@ def test_full_disks_of_all_who_come_end_a_run_however_many_come(tmp_path: Path) 
         found._is_to_be_done_again("a", full("tls://last"))
 
 
-def test_what_a_full_disk_is_told_with_travels_whole() -> None:
+def test_an_error_of_a_full_disk_survives_pickling() -> None:
     from esegeta.workflow.spread.distant import NoRoomError
 
     told = pickle.loads(pickle.dumps(NoRoomError("full", hint="free space", worker=ADDRESS)))
     assert (told.message, told.hint, told.worker) == ("full", "free space", ADDRESS)
 
 
-def test_a_bug_is_shown(tmp_path: Path) -> None:
+def test_a_bug_in_a_worker_is_raised(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         hands(tmp_path)._is_to_be_done_again("a", failed_with(ZeroDivisionError()))
 
 
-def test_a_worker_that_does_not_see_the_folder_says_where_it_is(tmp_path: Path) -> None:
+def test_a_worker_that_does_not_see_the_folder_is_refused(tmp_path: Path) -> None:
     from esegeta.workflow.spread.distant import _require_seen
 
     found = hands(tmp_path)

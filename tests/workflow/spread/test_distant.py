@@ -32,7 +32,7 @@ tried: list[tuple[str, int]] = []
 
 
 @pytest.mark.slow
-def test_half_a_batch_is_kept_for_the_next_place(tmp_path: Path) -> None:
+def test_a_batch_size_that_was_halved_is_kept_for_the_next_place(tmp_path: Path) -> None:
     """The second place starts with the batch that the first has come down to."""
     tried.clear()
     tasks = [
@@ -68,10 +68,10 @@ def kept_state(root: Path) -> distant.WorkerState:
 
 
 @pytest.mark.parametrize("has_closed", [False, True], ids=["open", "closed"])
-def test_a_worker_that_is_asked_to_end_notes_that_its_task_is_innocent(
+def test_a_worker_that_is_told_to_end_does_not_blame_its_task(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_closed: bool
 ) -> None:
-    """Not where its journal is closed: it has come to its end."""
+    """A worker whose journal is closed has ended already, and writes nothing."""
     state = kept_state(tmp_path)
     monkeypatch.setattr(distant, "_STATES", {RUN: state})
     if has_closed:
@@ -93,7 +93,9 @@ def test_a_worker_ends_though_its_disk_is_full(
     assert read_journal(state.journal.path).begun == ("number 0",)
 
 
-def test_a_worker_with_a_gpu_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_records_the_name_of_its_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H200")
     with OwnJournal(tmp_path / "one.jsonl", name="one") as journal:

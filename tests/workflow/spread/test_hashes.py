@@ -25,7 +25,7 @@ def opened(tmp_path: Path, name: str) -> HashFolder:
     return HashFolder(tmp_path / "hashes", name)
 
 
-def test_what_one_process_has_hashed_no_other_reads(tmp_path: Path, image: Path) -> None:
+def test_a_file_hashed_by_one_process_is_not_read_by_another(tmp_path: Path, image: Path) -> None:
     book = opened(tmp_path, "first")
     with hashes_kept_in(book):
         known = file_sha256(image)
@@ -38,9 +38,7 @@ def test_what_one_process_has_hashed_no_other_reads(tmp_path: Path, image: Path)
 
 
 @pytest.mark.parametrize("line", ["[", "[1]", '{"sha256": 5}', '{"task": "a"}', '{"path": "a"}'])
-def test_lines_that_no_process_has_written_are_left_out(
-    tmp_path: Path, image: Path, line: str
-) -> None:
+def test_malformed_lines_are_ignored(tmp_path: Path, image: Path, line: str) -> None:
     (tmp_path / "hashes").mkdir()
     (tmp_path / "hashes" / "first.jsonl").write_text(f"{line}\n")
     book = opened(tmp_path, "second")
@@ -63,9 +61,7 @@ def test_a_file_that_has_changed_is_read_again(tmp_path: Path, image: Path, chan
     book.close()
 
 
-def test_a_file_that_was_written_just_now_is_not_trusted_to_stay(
-    tmp_path: Path, image: Path
-) -> None:
+def test_the_hash_of_a_file_written_just_now_is_not_kept(tmp_path: Path, image: Path) -> None:
     os.utime(image)
     book = opened(tmp_path, "first")
     with hashes_kept_in(book):
@@ -73,7 +69,7 @@ def test_a_file_that_was_written_just_now_is_not_trusted_to_stay(
     assert not (tmp_path / "hashes").exists()
 
 
-def test_a_process_tells_all_that_it_has_hashed_in_one_file(tmp_path: Path, image: Path) -> None:
+def test_a_process_keeps_all_its_hashes_in_one_file(tmp_path: Path, image: Path) -> None:
     other = image.with_name("other.nii")
     other.write_bytes(b"others")
     os.utime(other, ns=(OLD, OLD))

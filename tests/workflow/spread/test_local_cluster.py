@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 TWO = {"kind": "local", "workers": 2, "cpus_per_worker": 1}
 
 
-def test_workers_leave_what_one_process_leaves_though_one_is_killed(tmp_path: Path) -> None:
+def test_workers_give_the_results_of_one_process_though_one_is_killed(tmp_path: Path) -> None:
     lab = faulty_lab(tmp_path, cases=4)
     one = alone(lab)
     lab.keys["cluster"] = TWO
@@ -39,7 +39,7 @@ def test_workers_leave_what_one_process_leaves_though_one_is_killed(tmp_path: Pa
     assert_same_results(lab, one)
 
 
-def test_a_controller_that_is_stopped_or_killed_takes_its_workers_along_and_the_next_goes_on(
+def test_workers_end_with_their_controller_and_the_next_run_continues(
     tmp_path: Path,
 ) -> None:
     lab = faulty_lab(tmp_path, cases=4, pause_s=0.2)
@@ -70,7 +70,7 @@ def test_a_controller_that_is_stopped_or_killed_takes_its_workers_along_and_the_
     assert_same_results(lab, one)
 
 
-def test_the_first_failure_stops_all_where_that_is_asked_for(tmp_path: Path) -> None:
+def test_fail_fast_stops_all_workers_at_the_first_failure(tmp_path: Path) -> None:
     lab = faulty_lab(tmp_path, cases=4, pause_s=0.2)
     save_image(tmp_path / "a.nii.gz", -1 - abs(noise(SHAPE)))  # there is no liver in it
     result = lab.run("--workers", "1", "--fail-fast")
@@ -83,7 +83,7 @@ def test_the_first_failure_stops_all_where_that_is_asked_for(tmp_path: Path) -> 
     ("option", "words"),
     [(("--workers", "0"), "at least 1"), (("--workers", "many"), "at least 1, or auto")],
 )
-def test_workers_that_are_none_are_refused(
+def test_an_invalid_number_of_workers_is_refused(
     tmp_path: Path, option: tuple[str, ...], words: str
 ) -> None:
     lab = faulty_lab(tmp_path, cases=1)

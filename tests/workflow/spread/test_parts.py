@@ -33,7 +33,7 @@ def test_parts_are_disjoint_whole_and_balanced() -> None:
     assert share_out(lots[::-1], 4) == shares
 
 
-def test_the_dearest_places_go_first() -> None:
+def test_the_most_expensive_places_are_assigned_first() -> None:
     # By hand: 5, 4, 3, 3, 3 over two: 5 | 4, then 3 to the 4, 3 to the 5, and the last to the 7.
     costs = {"a": 3.0, "b": 5.0, "c": 3.0, "d": 4.0, "e": 3.0}
     lots = lots_of(costs, {}, 2)
@@ -63,7 +63,7 @@ THREE = {name: [f"{name} / {k}" for k in "xyz"] for name in "abcd"}
     ],
     ids=str,
 )
-def test_a_place_is_split_where_it_is_more_than_a_share(
+def test_a_place_larger_than_a_part_is_split(
     costs: dict[str, float], count: int, expected: list[str]
 ) -> None:
     lots = lots_of(costs, THREE, count)
@@ -75,12 +75,12 @@ def test_a_place_is_split_where_it_is_more_than_a_share(
     )
 
 
-def test_what_cannot_be_split_stays_whole() -> None:
+def test_a_place_without_pieces_stays_whole() -> None:
     assert lots_of({"a": 4.0}, {}, 8) == lots_of({"a": 4.0}, {"a": ["a / x"]}, 8) == [Lot("a")]
     assert {lot.cost for lot in lots_of({"a": 4.0}, THREE, 3)} == {2.0}
 
 
-def test_a_division_that_was_written_down_stays(tmp_path: Path) -> None:
+def test_a_recorded_division_stays(tmp_path: Path) -> None:
     folder = SharedFolder(tmp_path, "run")
     lots = [Lot("a", ("a / x", "a / y"), 1.0), Lot("b", cost=2.0)]
     first = keep_shares(folder, ["a", "b"], lots, 2)
@@ -101,7 +101,7 @@ def test_a_division_that_was_written_down_stays(tmp_path: Path) -> None:
         ("x", '"x" is not valid'),
     ],
 )
-def test_a_part_that_is_none_is_refused(text: str, words: str) -> None:
+def test_an_invalid_part_is_refused(text: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         Part.parse(text)
 
@@ -122,7 +122,7 @@ def together(whole: Command) -> Gathered:
     return gather(whole, SharedFolder(whole.root, "run"))
 
 
-def test_parts_come_to_what_one_process_does(tmp_path: Path) -> None:
+def test_parts_give_the_results_of_one_process(tmp_path: Path) -> None:
     job, alone, shared_out = Job(failing={"number 4": user_error()}), Tables(), Tables()
     one, several = tmp_path / "one", tmp_path / "several"
     run_command(command(one, placed(one, 7), job, alone))
@@ -141,14 +141,14 @@ def test_parts_come_to_what_one_process_does(tmp_path: Path) -> None:
     assert job.done.count("number 1") == 2  # by the one, and by one of the parts
 
 
-def test_gathering_does_no_work_of_a_place(tmp_path: Path) -> None:
+def test_gathering_runs_no_task_of_a_place(tmp_path: Path) -> None:
     job = Job()
     whole = command(tmp_path, placed(tmp_path, 3), job, Tables())
     assert len(together(whole).waiting) == 3
     assert job.done == []
 
 
-def test_what_stands_on_all_places_waits_and_is_done_once_by_whoever_gathers(
+def test_a_task_that_needs_all_places_is_done_once_by_gathering(
     tmp_path: Path,
 ) -> None:
     job, tasks = Job(), placed(tmp_path, 3)
@@ -191,7 +191,7 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing hears it."""
 
 
-def test_what_a_killed_process_was_at_is_known_and_what_a_stopped_one_was_at_is_innocent(
+def test_a_killed_process_blames_its_task_and_a_stopped_one_does_not(
     tmp_path: Path,
 ) -> None:
     job = Job(failing={"number 1": Killed()})
@@ -207,7 +207,7 @@ def test_what_a_killed_process_was_at_is_known_and_what_a_stopped_one_was_at_is_
     assert read_journal(path).deaths == {"number 1": 1}
 
 
-def test_what_was_finished_by_one_killed_before_its_line_is_not_done_again(
+def test_a_task_finished_by_a_process_killed_before_its_line_is_not_done_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job, shared_out = Job(), Tables()
@@ -240,7 +240,7 @@ def fill_memory(task: Task, desk: Desk) -> Content:
 
 @pytest.mark.parametrize(("least", "status"), [(1, "done"), (4, "failed")])
 @pytest.mark.slow
-def test_out_of_memory_is_tried_again_with_half_the_batch(
+def test_a_task_out_of_memory_is_tried_again_with_half_the_batch(
     tmp_path: Path, least: int, status: str
 ) -> None:
     tasks = [
@@ -277,12 +277,12 @@ def test_a_full_disk_is_no_fault_of_the_task(tmp_path: Path) -> None:
     "error",
     [OSError(errno.EDQUOT, "quota"), RuntimeError("I/O error: No space left (os error 28)")],
 )
-def test_a_full_disk_is_known_by_its_number(error: Exception) -> None:
+def test_a_full_disk_is_recognised_by_its_error_number(error: Exception) -> None:
     assert full_disk(error) is not None
     assert full_disk(OSError(errno.EACCES, "denied")) is None
 
 
-def test_what_needs_the_work_of_another_part_waits_for_it(tmp_path: Path) -> None:
+def test_a_task_that_needs_another_part_waits_for_it(tmp_path: Path) -> None:
     first = number_task(tmp_path, 0, place="place 0")
     second = number_task(tmp_path, 1, place="place 1", needs=(first.name,))
     third = number_task(tmp_path, 2, place="place 1", needs=(second.name,))
@@ -292,7 +292,7 @@ def test_what_needs_the_work_of_another_part_waits_for_it(tmp_path: Path) -> Non
     assert [one.name for one in do_part(whole, {"place 1"}).results()] == ["number 1", "number 2"]
 
 
-def test_parts_of_one_division_hold_a_folder_together_and_nothing_else(tmp_path: Path) -> None:
+def test_only_parts_of_one_division_may_share_a_folder(tmp_path: Path) -> None:
     with shared(tmp_path, "run-1-of-2", "-of-2"):
         with shared(tmp_path, "run-2-of-2", "-of-2"):
             pass
@@ -312,7 +312,7 @@ def _hold_elsewhere(root: Path, name: str, whole: str) -> None:
         pass
 
 
-def test_what_another_host_holds_counts_until_it_was_not_touched_for_long(
+def test_a_lock_of_another_host_counts_until_it_is_stale(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / SHARED / "run-1-of-2"
@@ -335,7 +335,7 @@ class NumberTold(Told):
     number: int
 
 
-def test_a_journal_whose_line_holds_something_else_is_not_believed_but_the_record(
+def test_a_record_is_believed_over_a_malformed_line_of_a_journal(
     tmp_path: Path,
 ) -> None:
     task = number_task(tmp_path, 0, place="place 0")
@@ -349,14 +349,14 @@ def test_a_journal_whose_line_holds_something_else_is_not_believed_but_the_recor
     assert tables.written[-1][1] == [0]
 
 
-def test_a_step_that_leaves_nothing_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_step_without_a_record_is_not_waited_for(tmp_path: Path) -> None:
     step = number_task(tmp_path, 0, place="place 0", is_step=True, record=None)
     whole = command(tmp_path, [step, number_task(tmp_path, 1, place="place 0")], Job(), Tables())
     found = together(whole)
     assert (found.waiting, found.num_to_come) == (("number 1",), 1)
 
 
-def test_a_journal_of_nobody_tells_of_no_process(tmp_path: Path) -> None:
+def test_a_journal_with_a_torn_head_lists_no_process(tmp_path: Path) -> None:
     whole = command(tmp_path, placed(tmp_path, 1), Job(), Tables())
     do_part(whole, {"place 0"})
     folder = SharedFolder(tmp_path, "run")

@@ -11,7 +11,7 @@ from esegeta.workflow.spread import pinned
 
 
 @pytest.mark.parametrize(("place", "own"), [("1", "6,7"), (None, "4,5,6,7")])
-def test_a_worker_becomes_one_of_dask_with_its_share_of_gpus(
+def test_a_worker_starts_dask_with_its_share_of_gpus(
     monkeypatch: pytest.MonkeyPatch, place: str | None, own: str
 ) -> None:
     """Without a place it was not started by `srun`, and nothing is chosen."""

@@ -9,7 +9,7 @@ from esegeta.workflow.task import Ended
 from tests.workflow.tasks import number_task
 
 
-def test_a_task_of_a_worker_is_told_of_once_as_soon_as_its_line_is_whole(tmp_path: Path) -> None:
+def test_a_workers_task_is_reported_once_when_its_line_is_complete(tmp_path: Path) -> None:
     folder = SharedFolder(tmp_path, "run")
     tail = Tail(folder)
     with OwnJournal(folder.journal("worker-1"), name="worker 1") as journal:
@@ -26,7 +26,7 @@ def test_a_task_of_a_worker_is_told_of_once_as_soon_as_its_line_is_whole(tmp_pat
     assert list(tail.ended()) == []
 
 
-def test_what_parts_do_is_not_told_of_workers(tmp_path: Path) -> None:
+def test_tasks_of_parts_are_not_reported_as_those_of_workers(tmp_path: Path) -> None:
     folder = SharedFolder(tmp_path, "run")
     with OwnJournal(folder.journal("part-1-of-2"), name="part 1/2") as journal:
         journal.append(Ended(number_task(tmp_path, 0), "done"))

@@ -74,7 +74,7 @@ with running_slurm() as slurm:
 """
 
 
-def test_nothing_of_a_slurm_outlives_whoever_started_it(slurm: Slurm) -> None:
+def test_the_daemons_of_a_slurm_end_with_the_process_that_started_it(slurm: Slurm) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "SLURM_CONF"}
     call = [sys.executable, "-c", OWN_SLURM]
     with subprocess.Popen(call, stdout=subprocess.PIPE, text=True, env=environment) as process:
@@ -103,7 +103,7 @@ exit 1
 """
 
 
-def test_a_submission_that_is_refused_after_its_test_is_given_up_in_the_words_of_slurm(
+def test_a_submission_refused_after_its_test_is_reported_in_slurms_words(
     slurm: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A limit of jobs, say, which `--test-only` knows nothing of."""

@@ -31,7 +31,7 @@ def small_lab(folder: Path, cases: int = 2) -> Lab:
 
 
 @pytest.mark.slow
-def test_parts_leave_the_tables_of_one_process(tmp_path: Path) -> None:
+def test_parts_give_the_tables_of_one_process(tmp_path: Path) -> None:
     lab = small_lab(tmp_path, cases=3)
     lab.keys["scores"] = [{"name": "infidelity", "samples": 2}]
     lab.keys["targets"].append(
@@ -55,7 +55,7 @@ def test_parts_leave_the_tables_of_one_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_case_that_is_more_than_a_part_is_split_by_target(tmp_path: Path) -> None:
+def test_a_case_larger_than_a_part_is_split_by_target(tmp_path: Path) -> None:
     lab = split_lab(small_lab(tmp_path, cases=1))
     one = esegeta("run", lab.write(), "-o", tmp_path / "one")
     alone = tmp_path / "one" / "tiny"
@@ -98,7 +98,7 @@ def same_results(lab: Lab, alone: Path) -> None:
 
 
 @pytest.mark.slow
-def test_workers_share_a_case_and_an_equal_number_of_cases_stays_whole(tmp_path: Path) -> None:
+def test_workers_split_a_case_only_where_cases_are_fewer(tmp_path: Path) -> None:
     pytest.importorskip("distributed")
     pytest.importorskip("dask_jobqueue")
     lab = split_lab(small_lab(tmp_path, cases=1))
@@ -122,7 +122,7 @@ def test_a_part_reads_no_header_but_its_own_cases(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_scores_alone_leave_no_map_and_the_same_figures(tmp_path: Path) -> None:
+def test_write_scores_keeps_no_map_and_gives_the_same_figures(tmp_path: Path) -> None:
     lab = small_lab(tmp_path, cases=1)
     lab.keys["scores"] = [{"name": "infidelity", "samples": 2}]
     assert lab.run().exit_code == 0
@@ -186,7 +186,7 @@ def test_scripts_and_plans_are_for_any_command_that_parts_can_do(tmp_path: Path)
 
 
 @pytest.mark.parametrize("command", ["plan", "submit"])
-def test_a_command_that_is_none_is_refused(tmp_path: Path, command: str) -> None:
+def test_an_unknown_command_is_refused(tmp_path: Path, command: str) -> None:
     lab = small_lab(tmp_path, cases=1)
     refused(esegeta(command, lab.write(), "--command", "disect"), lab, 'did you mean "dissect"')
 
@@ -202,18 +202,18 @@ def test_a_folder_without_parts_is_refused(tmp_path: Path, command: str, words: 
 
 
 @pytest.mark.parametrize("part", ["0/2", "3/2", "half"])
-def test_a_part_that_is_none_is_refused(tmp_path: Path, part: str) -> None:
+def test_an_invalid_part_is_refused(tmp_path: Path, part: str) -> None:
     lab = small_lab(tmp_path, cases=1)
     refused(lab.run("--part", part), lab, "--part")
 
 
 @pytest.mark.parametrize("other", ["--workers", "--cluster"])
-def test_a_part_is_not_shared_by_workers(tmp_path: Path, other: str) -> None:
+def test_a_part_with_workers_is_refused(tmp_path: Path, other: str) -> None:
     lab = small_lab(tmp_path, cases=1)
     refused(lab.run("--part", "1/2", other, "2"), lab, f"--part and {other}: give one of them")
 
 
-def test_a_run_by_one_process_has_a_standing_too(tmp_path: Path) -> None:
+def test_status_reports_a_run_by_one_process_too(tmp_path: Path) -> None:
     journal = tmp_path / ".journal.jsonl"
     line = {"task": "a", "key": "k", "status": "done", "seconds": 1, "warnings": [], "content": {}}
     fault = {"message": "it is wrong; mend it"}
@@ -225,7 +225,7 @@ def test_a_run_by_one_process_has_a_standing_too(tmp_path: Path) -> None:
     assert one["failed"][0]["message"] == "it is wrong; mend it"
 
 
-def test_a_renamed_folder_is_not_gathered_elsewhere(tmp_path: Path) -> None:
+def test_gathering_a_renamed_folder_is_refused(tmp_path: Path) -> None:
     lab = small_lab(tmp_path)
     assert lab.run("--part", "1/2").exit_code == 0
     moved = lab.root.rename(lab.root.parent / "other")
@@ -249,7 +249,7 @@ def test_an_array_is_checked_before_its_script_is_printed(tmp_path: Path) -> Non
     assert not lab.root.exists()
 
 
-def test_a_config_that_has_changed_since_is_not_gathered(tmp_path: Path) -> None:
+def test_gathering_with_a_changed_config_is_refused(tmp_path: Path) -> None:
     lab = small_lab(tmp_path)
     assert lab.run("--part", "1/2").exit_code == 0
     lab.keys["seed"] = 5
@@ -263,10 +263,10 @@ def test_a_config_that_has_changed_since_is_not_gathered(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("targets", [1, 2])
 @pytest.mark.slow
-def test_a_part_sweeps_the_folders_of_cases_that_are_its_own_alone(
+def test_a_part_sweeps_only_folders_of_cases_that_no_other_part_has(
     tmp_path: Path, targets: int
 ) -> None:
-    """Of a case with two targets each of two parts has one, and the other may be writing there."""
+    """With two targets of a case in two parts, the other part may be writing in its folder."""
     lab = small_lab(tmp_path, cases=1)
     corner = {"name": "corner", "label": "liver", "box": [[0, 0, 0], [4, 4, 4]]}
     lab.keys["targets"] += [corner][: targets - 1]
@@ -279,7 +279,7 @@ def test_a_part_sweeps_the_folders_of_cases_that_are_its_own_alone(
     assert len(lab.maps()) == targets
 
 
-def test_a_plan_names_what_it_cannot_count_beforehand(tmp_path: Path) -> None:
+def test_a_plan_names_methods_whose_windows_are_not_known_beforehand(tmp_path: Path) -> None:
     lab = small_lab(tmp_path, cases=1)
     lab.keys["methods"] = ["saliency", "occlusion"]
     said = esegeta("plan", lab.write()).stdout
@@ -292,7 +292,7 @@ def test_a_plan_names_what_it_cannot_count_beforehand(tmp_path: Path) -> None:
     ]
 
 
-def test_a_command_that_is_gathered_twice_never_empties_its_tables(
+def test_gathering_again_never_empties_the_tables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a controller does: a reader who looks in between sees what was finished before."""

@@ -89,7 +89,7 @@ def alone(words: tuple[str, ...], lab: Lab) -> dict[str, bytes]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda one: one.__name__)
-def test_parts_leave_what_one_process_leaves(
+def test_parts_give_the_results_of_one_process(
     command: Callable[[Path], tuple[Lab, tuple[str, ...]]], tmp_path: Path
 ) -> None:
     lab, words = command(tmp_path)
@@ -108,7 +108,7 @@ def test_parts_leave_what_one_process_leaves(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", IN_ROUNDS, ids=lambda one: one.__name__)
-def test_workers_leave_what_one_process_leaves(
+def test_workers_give_the_results_of_one_process(
     command: Callable[[Path], tuple[Lab, tuple[str, ...]]], tmp_path: Path
 ) -> None:
     pytest.importorskip("distributed")
@@ -127,6 +127,6 @@ def test_workers_leave_what_one_process_leaves(
         assert results(lab.root) == one
 
 
-def test_a_part_of_what_makes_one_result_is_not_done_again_by_itself(tmp_path: Path) -> None:
+def test_overwrite_is_refused_for_a_part_of_a_dissection(tmp_path: Path) -> None:
     lab, words = dissect(tmp_path)
     refused(esegeta(*words, "--part", "1/2", "--overwrite"), lab, "--overwrite", "run the parts")

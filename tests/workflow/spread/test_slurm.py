@@ -212,7 +212,7 @@ def test_a_worker_that_reaches_its_walltime_is_replaced(slurm: Slurm, tmp_path: 
     assert len({read.head["job"] for read in journals(lab)}) == 2
 
 
-def test_what_a_lost_node_had_in_hand_is_done_when_it_is_back(slurm: Slurm, tmp_path: Path) -> None:
+def test_tasks_of_a_lost_node_are_done_when_it_is_back(slurm: Slurm, tmp_path: Path) -> None:
     lab = slurm_lab(tmp_path, cases=4, pause_s=0.3)
     one = alone(lab)
     (node,) = slurm.call("sinfo", "-h", "-o", "%n").split()
@@ -286,9 +286,7 @@ def test_a_part_that_reaches_its_walltime_goes_on_when_it_is_requeued(
     assert_same_results(lab, one)
 
 
-def test_a_controller_that_is_a_job_itself_with_two_on_one_gpu(
-    slurm: Slurm, tmp_path: Path
-) -> None:
+def test_a_submitted_controller_runs_two_workers_on_one_gpu(slurm: Slurm, tmp_path: Path) -> None:
     lab = slurm_lab(tmp_path, cases=4, pause_s=0.3, workers=1, tasks_per_gpu=2)
     one = alone(lab)
     said = esegeta("submit", lab.write()).stdout

@@ -47,7 +47,7 @@ def standing(root: Path) -> Standing:
     return found
 
 
-def test_what_earlier_runs_finished_is_done(tmp_path: Path) -> None:
+def test_tasks_finished_by_earlier_runs_count_as_done(tmp_path: Path) -> None:
     whole, folder, origin = study(tmp_path / "out")
     do(whole, folder, origin, frozenset("a"))
     assert (standing(whole.root).done, standing(whole.root).waiting) == (2, 1)
@@ -59,7 +59,7 @@ def test_what_earlier_runs_finished_is_done(tmp_path: Path) -> None:
     assert (standing(whole.root).done, standing(whole.root).waiting) == (3, 0)
 
 
-def test_what_another_config_did_is_not_done(tmp_path: Path) -> None:
+def test_tasks_of_another_config_do_not_count_as_done(tmp_path: Path) -> None:
     whole, folder, origin = study(tmp_path / "out")
     do(whole, folder, origin, PLACES)
     gather(whole, folder)
@@ -79,7 +79,7 @@ def test_only_a_journal_of_the_folder_is_read(name: object, tmp_path: Path) -> N
     assert standing(whole.root).done == 2
 
 
-def test_a_line_of_a_failure_without_a_reason_is_nobodys(tmp_path: Path) -> None:
+def test_a_failure_line_without_a_reason_is_ignored(tmp_path: Path) -> None:
     whole, folder, origin = study(tmp_path / "out")
     do(whole, folder, origin, frozenset("a"))
     path = folder.journals[0]
@@ -102,7 +102,7 @@ def test_the_origin_of_a_moved_folder_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [{"command": "nosuch"}, {"config": 5}, {"names": "x"}])
-def test_an_origin_that_is_none_is_refused(change: dict[str, object], tmp_path: Path) -> None:
+def test_an_invalid_origin_is_refused(change: dict[str, object], tmp_path: Path) -> None:
     _, folder, _ = study(tmp_path / "out")
     folder.origin.write_text(json.dumps({**json.loads(folder.origin.read_text()), **change}))
     with pytest.raises(OutputError, match="cannot be read"):
@@ -141,7 +141,7 @@ def test_a_task_counts_once_however_often_journals_name_it(tmp_path: Path) -> No
     ],
     ids=["here", "dead", "on another host", "on another host that has let go"],
 )
-def test_a_task_runs_as_long_as_its_process_may_be_alive(
+def test_a_task_counts_as_running_while_its_process_may_be_alive(
     tmp_path: Path, host: str, pid: int, held: bool, is_running: bool
 ) -> None:
     whole, folder, origin = study(tmp_path / "out")
@@ -160,7 +160,7 @@ def test_a_task_runs_as_long_as_its_process_may_be_alive(
     assert (f"  running: number 0 for 0 s (part 1/2 on {host}, GPU 3)" in said) == is_running
 
 
-def test_what_waits_is_not_told_where_nobody_knew_how_many_there_are(tmp_path: Path) -> None:
+def test_the_number_waiting_is_unknown_without_an_expected_number(tmp_path: Path) -> None:
     whole, folder, origin = study(tmp_path / "out")
     (folder.path / "expected.json").write_text(json.dumps({"num_tasks": 0, "journal": None}))
     do(whole, folder, origin, frozenset("a"))
@@ -169,7 +169,7 @@ def test_what_waits_is_not_told_where_nobody_knew_how_many_there_are(tmp_path: P
     assert "run: 2 done, 0 running, 0 failed, an unknown number waiting" in said
 
 
-def test_a_step_is_no_task_of_a_standing(tmp_path: Path) -> None:
+def test_status_does_not_count_steps(tmp_path: Path) -> None:
     whole, folder, origin = study(tmp_path / "out")
     with OwnJournal(folder.journal("one"), name="one", origin=origin.sha256) as journal:
         journal.append(Ended(number_task(whole.root, 5, is_step=True), "done"))

@@ -113,7 +113,7 @@ def test_workers_of_this_machine_have_a_gpu_and_a_log_each_and_end_with_the_run(
     assert [read.head["log"] for read in journals(lab)] == [str(log)]
 
 
-def test_an_allocation_has_srun_start_its_workers_and_ends_where_that_has_ended(
+def test_an_allocation_starts_workers_by_srun_and_stops_when_srun_ends(
     lab: Lab, client: FakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = tmp_path / "words"
@@ -133,7 +133,7 @@ def test_an_allocation_has_srun_start_its_workers_and_ends_where_that_has_ended(
     assert f"--output={hidden.logs}/srun-%j.%t.log" in told
 
 
-def test_jobs_are_submitted_with_what_the_block_asks_for_and_cancelled_in_the_end(
+def test_jobs_are_submitted_with_the_blocks_resources_and_cancelled_in_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Slurm is two programs here."""

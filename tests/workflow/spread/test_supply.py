@@ -88,14 +88,14 @@ class Watched:
             self.supply.look()
 
 
-def test_a_job_that_is_listed_is_waited_for(tmp_path: Path) -> None:
+def test_a_job_listed_by_the_batch_system_is_waited_for(tmp_path: Path) -> None:
     seen = Watched(tmp_path)
     seen.listed = {"1", "77"}
     seen.look(100)
     assert seen.cluster.submitted == 1
 
 
-def test_where_the_batch_system_does_not_answer_nothing_is_given_up(tmp_path: Path) -> None:
+def test_no_job_is_given_up_while_the_batch_system_does_not_answer(tmp_path: Path) -> None:
     seen = Watched(tmp_path)
     seen.listed = None
     seen.look(100)
@@ -157,13 +157,13 @@ def test_a_job_that_dask_has_forgotten_meanwhile_is_no_fault(
     assert seen.cluster.submitted == 2
 
 
-def test_without_a_log_the_folder_is_named(tmp_path: Path) -> None:
+def test_a_job_without_a_log_names_the_folder_of_logs(tmp_path: Path) -> None:
     seen = Watched(tmp_path)
     with pytest.raises(OutputError, match=f"job 3.server left no log in {tmp_path}"):
         seen.look(2 * MOST_AT_FIRST)
 
 
-def test_a_worker_that_was_there_is_replaced_without_blame(tmp_path: Path) -> None:
+def test_a_lost_worker_that_had_connected_is_always_replaced(tmp_path: Path) -> None:
     seen = Watched(tmp_path, count=2)
     seen.listed = {"1", "2"}
     for name in ("jobs-0", "jobs-1"):
@@ -181,7 +181,7 @@ def test_a_worker_that_was_there_is_replaced_without_blame(tmp_path: Path) -> No
         seen.look()
 
 
-def test_a_bad_node_is_not_fed_for_ever_while_others_work(tmp_path: Path) -> None:
+def test_a_failing_node_gets_a_limited_number_of_jobs_while_others_work(tmp_path: Path) -> None:
     seen = Watched(tmp_path, count=2)
     seen.cluster.arrive("jobs-0")
     seen.look(5 * MOST_IN_A_ROW)
@@ -191,14 +191,14 @@ def test_a_bad_node_is_not_fed_for_ever_while_others_work(tmp_path: Path) -> Non
         seen.look()
 
 
-def test_one_worker_of_a_job_of_several_is_enough(tmp_path: Path) -> None:
+def test_a_job_of_several_workers_counts_once_one_has_connected(tmp_path: Path) -> None:
     seen = Watched(tmp_path)
     seen.cluster.arrive("jobs-0-1")
     seen.look(10)
     assert seen.num_asked == 0
 
 
-def test_the_batch_system_is_asked_twice_as_seldom_each_time(tmp_path: Path) -> None:
+def test_the_batch_system_is_asked_less_and_less_often(tmp_path: Path) -> None:
     seen = Watched(tmp_path)
     seen.listed = {"1"}
     for _ in range(3600):
@@ -235,7 +235,7 @@ def test_jobs_are_read_from_what_each_batch_system_prints(
     assert listed_jobs(kind) is None
 
 
-def test_a_batch_system_that_is_not_there_tells_nothing(
+def test_a_missing_batch_system_lists_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
