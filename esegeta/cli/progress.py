@@ -60,6 +60,7 @@ class PlainLines:
         """Say what is being worked on."""
         self._name, self._windows, self._expected = name, 0, windows or 0
         self._start = self._last = self._clock()
+        self._total = max(self._total, self._done + 1)
         print(f"[{self._done + 1}/{self._total}] {name} ...", flush=True)
 
     def advance(self, windows: int) -> None:
@@ -80,6 +81,7 @@ class PlainLines:
         self._done += 1
         took = f" in {result.seconds:.1f} s" if result.seconds else ""
         word = WORDS[result.status]
+        self._total = max(self._total, self._done)  # of steps it is not known beforehand
         print(f"[{self._done}/{self._total}] {result.name}: {word}{took}", flush=True)
         for warning in result.warnings:
             print(f"    warning: {warning}", flush=True)
@@ -166,7 +168,9 @@ class Bars:
 
     def _move(self) -> None:
         part = min(self._windows / self._expected, 1.0) if self._expected else 0.0
-        self._progress.update(self._task, completed=self._done + part * self._running)
+        self._total = max(self._total, self._done)
+        completed = self._done + part * self._running
+        self._progress.update(self._task, completed=completed, total=self._total)
 
 
 @contextmanager

@@ -138,7 +138,7 @@ class Engine:
         unfinished = []
         for task in batch:
             fault = self._fault_before(task)
-            known = None if fault or self._policy.overwrite else self._finished(task)
+            known = None if fault or self._is_redone(task) else self._finished(task)
             if fault is not None:
                 self._fail(task, fault, 0.0, queue)
             elif known is not None:
@@ -158,6 +158,9 @@ class Engine:
                 self._fail(task, fault, seconds, queue)
             else:
                 self._do(task, seconds, queue)
+
+    def _is_redone(self, task: Task) -> bool:
+        return self._policy.overwrite
 
     def _finished(self, task: Task) -> Content | None:
         return finished(task, self._policy.check)
@@ -197,7 +200,11 @@ class Engine:
         except Exception as error:  # as below
             self._fail(task, fault_of(error, memory_hint=task.kind.memory_hint), 0.0, queue)
             return
-        self._succeed(Ended(task, "skipped"), content, queue)
+        self._succeed(self._known(task), content, queue)
+
+    def _known(self, task: Task) -> Ended:
+        """Return how a task ended that is found finished."""
+        return Ended(task, "skipped")
 
     def _do(self, task: Task, seconds: float, queue: Queue) -> None:
         start = time.perf_counter() - seconds

@@ -40,9 +40,9 @@ from esegeta.workflow.spread.folder import SharedFolder
 from esegeta.workflow.spread.gather import Gathered, gather_held, processes_of
 from esegeta.workflow.spread.origin import Origin
 from esegeta.workflow.spread.own_gpus import num_workers_of
-from esegeta.workflow.spread.own_journal import JournalLine, read_journal
+from esegeta.workflow.spread.own_journal import JournalLine, done_in, read_journal
 from esegeta.workflow.spread.parts import Lot, lots_of
-from esegeta.workflow.spread.progress import Tail
+from esegeta.workflow.spread.progress import Once, Tail
 from esegeta.workflow.spread.run_part import keeping_hashes
 from esegeta.workflow.spread.status import keep_expected
 from esegeta.workflow.spread.submitters import Supply, cluster_of
@@ -68,7 +68,7 @@ def run_on_cluster(
         OutputError: another process holds the output folder, or workers do not see it.
         Stopped: by Ctrl-C or SIGTERM, after what was finished has been recorded.
     """
-    policy = policy or Policy()
+    policy, listener = policy or Policy(), Once(listener)
     config = origin.load()
     root = origin.root(config)
     folder = SharedFolder(root, origin.command)
@@ -85,10 +85,12 @@ def run_on_cluster(
                 policy = replace(policy, overwrite=False)
             origin.save(folder)
             keep_expected(folder, command)
+            if policy.overwrite:  # what is there will be done again
+                listener.expect(command.num_tasks)
             known = gather_held(
                 command,
                 folder,
-                listener,
+                Silence() if policy.overwrite else listener,
                 lambda line: before(line, policy),
                 state=RUNNING,
                 check=policy.check,
@@ -203,6 +205,7 @@ class Hands:
     num_workers: int = 1
     supply: Supply = field(default_factory=EndlessSupply)
     _deaths: Counter[str] = field(default_factory=Counter)
+    _done: set[str] = field(default_factory=set)
     _losses: Counter[str] = field(default_factory=Counter)
     _seen_dead: set[str] = field(default_factory=set)
     _ended: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
@@ -252,6 +255,7 @@ class Hands:
             self.order,
             sorted(lot.names),
             dict(self._deaths),
+            sorted(self._done),
             # Keys of one group each: else a worker's death is blamed on all that share a name.
             key=("place", str(lot), self._attempts),
             pure=False,
@@ -318,4 +322,6 @@ class Hands:
         for read in new:
             self._seen_dead.add(read.path.name)
             self._deaths.update(read.begun)
+            if self.order.policy.overwrite:
+                self._done.update(done_in(read.path))
         return bool(new)

@@ -87,13 +87,19 @@ class WorkerState:
 _STATES: dict[str, WorkerState] = {}
 
 
-def do_places(order: Order, names: Collection[str], deaths: Mapping[str, int]) -> WorkerReply:
+def do_places(
+    order: Order,
+    names: Collection[str],
+    deaths: Mapping[str, int],
+    done: Collection[str] = (),
+) -> WorkerReply:
     """Do the tasks of a place, or of pieces of one, that are not finished.
 
     Args:
         order: what all workers are told.
         names: of the place or its pieces.
         deaths: how many workers each task of them has killed.
+        done: tasks that workers have done who died since; not done again under `overwrite`.
 
     Raises:
         NoRoomError: the disk of this worker is full.
@@ -102,7 +108,7 @@ def do_places(order: Order, names: Collection[str], deaths: Mapping[str, int]) -
         state = _state(order)
     except EsegetaError as error:
         return WorkerReply((error.message, error.hint))
-    state.journal.deaths = deaths
+    state.journal.deaths, state.journal.done = deaths, frozenset(done)
     policy = replace(order.policy, fail_fast=False)  # the controller stops all
     engine = PlaceEngine(
         state.command, Silence(), policy, state.journal, frozenset(names), state.desk

@@ -13,14 +13,19 @@ from esegeta.workflow.task import Task
 from esegeta.workflow.temporary_tables import TemporaryTables, key_of
 
 SCHEMA = """
-CREATE TABLE ended (task BLOB, key BLOB, status TEXT, line TEXT, PRIMARY KEY (task, key));
+CREATE TABLE ended (
+    task BLOB, key BLOB, status TEXT, line TEXT, is_gathered INTEGER, PRIMARY KEY (task, key)
+);
 """
 KEEP_BEST = """
-INSERT INTO ended VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE
-SET status = excluded.status, line = excluded.line
-WHERE status = 'failed' OR excluded.status = 'done';
+INSERT INTO ended VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
+SET status = excluded.status, line = excluded.line, is_gathered = excluded.is_gathered
+WHERE status = 'failed' OR excluded.status = 'done' OR (
+    is_gathered AND excluded.status = 'failed'
+);
 """
-"""What was done at last counts, failures least."""
+"""Of what processes say, what was done counts, failures least. What was gathered is older: a
+task that was done then, and has failed since, has failed."""
 
 
 class EndedLines:
@@ -46,7 +51,8 @@ class EndedLines:
                 if head and line.get("fault"):
                     line = {**line, "fault": _placed(line["fault"], head)}
                 keys = _keys_of(line["task"], line["key"])
-                self._tables.run(KEEP_BEST, (*keys, line["status"], json.dumps(line)))
+                values = (*keys, line["status"], json.dumps(line), path == whole)
+                self._tables.run(KEEP_BEST, values)
 
     def of(self, task: Task) -> JournalLine | None:
         """Return how a task ended; None where no journal says it."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from esegeta.plain_json import parse_json
+
 HIDDEN = ".cluster"
 
 
@@ -35,6 +37,11 @@ class SharedFolder:
         return self.path / "origin.json"
 
     @property
+    def gathered(self) -> Path:
+        """SHA-256 of the origin of what was gathered last."""
+        return self.path / "gathered"
+
+    @property
     def journals(self) -> list[Path]:
         """The journals that are there, of parts and of workers, in the order of their names."""
         return sorted((self.path / "journals").glob("*.jsonl"))
@@ -51,6 +58,15 @@ class SharedFolder:
     def logs(self) -> Path:
         """What workers print."""
         return self.path / "logs"
+
+
+def told_in(path: Path) -> dict[str, Any]:
+    """Return the object that a JSON file holds; nothing where there is none."""
+    try:
+        content = parse_json(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def sha256_of(origin: Mapping[str, Any]) -> str:

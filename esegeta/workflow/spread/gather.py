@@ -21,7 +21,7 @@ from esegeta.workflow.engine import Engine, Queue
 from esegeta.workflow.journal import Journal
 from esegeta.workflow.lock import GATHERING, shared
 from esegeta.workflow.spread.ended_lines import EndedLines
-from esegeta.workflow.spread.folder import SharedFolder
+from esegeta.workflow.spread.folder import SharedFolder, sha256_of, told_in
 from esegeta.workflow.spread.own_journal import JournalLine, ended_from, head_of, lines_of
 from esegeta.workflow.task import Ended, Listener, Silence, Task
 
@@ -105,6 +105,13 @@ class GatheringEngine(Engine):
                 self._follow(task, None if ended.fault else ended.content, queue)
         elif not (task.is_step and task.record is None and task.kind.follow is None):
             self._wait_for(task)
+
+    def _known(self, task: Task) -> Ended:
+        """Return how a task ended that gathering does itself, here or in a round before."""
+        line = self._lines.of(task)
+        if line is None or line["status"] == "failed":
+            return super()._known(task)
+        return Ended(task, line["status"], seconds=line["seconds"])
 
     def _wait_for(self, task: Task) -> None:
         self.waiting[task.name] = task.place
@@ -213,6 +220,8 @@ def gather_held(
         notes = notes_in(folder)
         engine = GatheringEngine(command, listener, journal, lines, state, check, notes)
         outcome = engine.run()
+    if folder.origin.is_file():
+        write_text(folder.gathered, sha256_of(told_in(folder.origin)))
     places = frozenset(place for place in engine.waiting.values() if place)
     waiting = tuple(engine.waiting)
     return Gathered(outcome, waiting, places, engine.num_to_come, command.judge(outcome))

@@ -6,7 +6,7 @@ import os
 import platform
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,6 +51,7 @@ class OwnJournal(Journal):
         address: where a scheduler reaches it.
         num_tasks: how many there are for it, as far as is known.
         deaths: how many processes each task has killed before.
+        done: tasks that others have done in this run: they are not done again, whatever the policy.
         origin: SHA-256 of what the command was started from.
     """
 
@@ -58,6 +59,7 @@ class OwnJournal(Journal):
     address: str = ""
     num_tasks: int = 0
     deaths: Mapping[str, int] = field(default_factory=dict)
+    done: Collection[str] = ()
     origin: str = ""
 
     def __enter__(self) -> OwnJournal:
@@ -171,6 +173,11 @@ def read_journal(
         elif "process" in line:
             found.head = line
     return found
+
+
+def done_in(path: Path) -> set[str]:
+    """Return the tasks that a process did, by its journal."""
+    return {line["task"] for line in lines_of(path) if line.get("status") == "done"}
 
 
 def head_of(path: Path) -> JournalLine | None:

@@ -8,7 +8,45 @@ from typing import Any
 
 from esegeta.workflow.spread.folder import SharedFolder
 from esegeta.workflow.spread.own_journal import ended_from, line_in
-from esegeta.workflow.task import Content, Desk, Ended, Kind, Task
+from esegeta.workflow.task import Content, Desk, Ended, Kind, Listener, Task
+from esegeta.workflow.temporary_tables import TemporaryTables, key_of
+
+SCHEMA = "CREATE TABLE told (task BLOB PRIMARY KEY) WITHOUT ROWID"
+
+
+class Once:
+    """A listener that tells another how tasks end, of each task once, though others skip it too.
+
+    Args:
+        listener: the other.
+    """
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._told = TemporaryTables(SCHEMA)
+
+    def note(self, text: str) -> None:
+        """Hand a note on."""
+        self._listener.note(text)
+
+    def expect(self, tasks: int) -> None:
+        """Hand on how many more tasks there are."""
+        self._listener.expect(tasks)
+
+    def begin(self, name: str, tasks: int = 0, windows: int | None = None) -> None:
+        """Hand on what is being worked on."""
+        self._listener.begin(name, tasks, windows)
+
+    def advance(self, windows: int) -> None:
+        """Hand on how many windows went through the network."""
+        self._listener.advance(windows)
+
+    def end(self, ended: Ended) -> None:
+        """Tell how a task ended that was not told of yet."""
+        name = (key_of(ended.name),)
+        if self._told.row("SELECT 1 FROM told WHERE task = ?", name) is None:
+            self._told.run("INSERT INTO told VALUES (?)", name)
+            self._listener.end(ended)
 
 
 @dataclass(eq=False)

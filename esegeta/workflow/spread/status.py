@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from esegeta.errors import RunError
-from esegeta.plain_json import parse_json
 from esegeta.report.files import read_record_head
 from esegeta.volume import is_alive, write_json
 from esegeta.workflow import journal as journals
 from esegeta.workflow import lock
 from esegeta.workflow.command import Command
-from esegeta.workflow.spread.folder import SharedFolder, commands_in, sha256_of
+from esegeta.workflow.spread.folder import SharedFolder, commands_in, sha256_of, told_in
 from esegeta.workflow.spread.own_journal import JournalLine, JournalRead, head_of, read_journal
 from esegeta.workflow.temporary_tables import TemporaryTables, key_of
 
@@ -122,17 +121,26 @@ def standings_of(root: Path) -> list[Standing]:
 
 
 def _shared(folder: SharedFolder) -> Standing:
-    origin = _told(folder.origin)
+    origin = told_in(folder.origin)
     known = ("", sha256_of(origin))
     found = folder.journals
     current = [
         path for path in found if not origin or (head_of(path) or {}).get("origin", "") in known
     ]
-    told = _told(folder.path / EXPECTED)
-    # What earlier runs finished stands there; of another config, where parts of one lie beside it.
-    gathered = [] if len(current) < len(found) else _gathered(folder.root, told.get("journal"))
+    told = told_in(folder.path / EXPECTED)
+    # What earlier runs finished stands there, unless they were of another config.
+    is_of_another = len(current) < len(found) or _sha256_gathered(folder) not in known
+    gathered = [] if is_of_another else _gathered(folder.root, told.get("journal"))
     expected = told.get("num_tasks")
     return _standing(folder.command, current, expected, folder.root, gathered)
+
+
+def _sha256_gathered(folder: SharedFolder) -> str:
+    """Return what tells the origin of what was gathered; "" where that was not written down."""
+    try:
+        return folder.gathered.read_text()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _gathered(root: Path, name: object) -> list[Path]:
@@ -151,7 +159,9 @@ def _alone(root: Path) -> list[Standing]:
     return [_standing("run", [path], expected, root)]
 
 
-SCHEMA = "CREATE TABLE ended (task BLOB PRIMARY KEY, is_failed INTEGER) WITHOUT ROWID"
+SCHEMA = """
+CREATE TABLE ended (task BLOB PRIMARY KEY, is_failed INTEGER, is_gathered INTEGER) WITHOUT ROWID
+"""
 
 
 class _Endings:
@@ -161,14 +171,23 @@ class _Endings:
         self._tables = TemporaryTables(SCHEMA)
         self._failures: dict[str, Failed] = {}
 
+    def take_gathered(self, line: JournalLine, head: JournalLine) -> None:
+        """Take a line of the journal into which those of processes were gathered before."""
+        self._take(line, head, is_gathered=True)
+
     def take(self, line: JournalLine, head: JournalLine) -> None:
-        """Take a line of a journal; what is done stays so."""
+        """Take a line of a process's journal; what is done stays so, unless that was gathered."""
+        self._take(line, head, is_gathered=False)
+
+    def _take(self, line: JournalLine, head: JournalLine, *, is_gathered: bool) -> None:
         name = line["task"]
-        known = self._tables.row("SELECT is_failed FROM ended WHERE task = ?", (key_of(name),))
-        if line.get("step") or known == (0,):
-            return
+        query = "SELECT is_failed, is_gathered FROM ended WHERE task = ?"
+        known = self._tables.row(query, (key_of(name),))
         is_failed = line["status"] == "failed"
-        self._tables.run("INSERT OR REPLACE INTO ended VALUES (?, ?)", (key_of(name), is_failed))
+        if line.get("step") or known == (0, 0):
+            return
+        values = (key_of(name), is_failed, is_gathered)
+        self._tables.run("INSERT OR REPLACE INTO ended VALUES (?, ?, ?)", values)
         if is_failed:
             where = {key: str(head.get(key, "")) for key in ("host", "gpu", "log")}
             self._failures[name] = Failed(name, line["fault"]["message"], **where)
@@ -197,7 +216,7 @@ def _standing(
     """Return how a command stands by its journals; those that were gathered tell no rate."""
     endings = _Endings()
     for path in gathered:
-        read_journal(path, endings.take)
+        read_journal(path, endings.take_gathered)
     reads = [read_journal(path, endings.take) for path in own]
     done = len(endings) - len(endings.failed)
     running = tuple(one for read in reads for one in _running(read, root))
@@ -242,12 +261,3 @@ def _rate(reads: Sequence[JournalRead]) -> float | None:
     ended = max(read.path.stat().st_mtime for read in reads)
     seconds: float = max(ended - min(started), 1e-3)
     return count / seconds
-
-
-def _told(path: Path) -> dict[str, Any]:
-    """Return what a file tells; nothing where it is not there, or holds no object."""
-    try:
-        content = parse_json(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

@@ -100,6 +100,9 @@ class PlaceEngine(Engine):
         if own:
             super()._run_batch(own, queue)
 
+    def _is_redone(self, task: Task) -> bool:
+        return super()._is_redone(task) and task.name not in self._own_journal.done
+
     def _waits(self, task: Task) -> bool:
         """Tell whether something that a task needs is to be done by others, and is not yet."""
         others = [self._of_others[name] for name in task.needs if name in self._of_others]

@@ -26,6 +26,19 @@ pytestmark = pytest.mark.slow
 TWO = {"kind": "local", "workers": 2, "cpus_per_worker": 1}
 
 
+def test_a_task_that_fails_when_workers_redo_it_has_failed(tmp_path: Path) -> None:
+    lab = faulty_lab(tmp_path, cases=2)
+    assert lab.run("--workers", "2").exit_code in (0, 1)
+    lab.keys["model"]["args"]["starved"] = str(tmp_path / "starved")
+    lab.keys["inference"]["batch_size"] = 1
+    lab.write()
+    save_image(tmp_path / "b.nii.gz", noise(SHAPE) - 1000)
+    result = lab.run("--workers", "2", "--overwrite")
+    assert result.exit_code == 1, result.output
+    assert "1 failed" in result.stdout
+    assert "[1/2]" in result.stdout and "skipped" not in result.stdout.split("done,")[0]
+
+
 def test_workers_give_the_results_of_one_process_though_one_is_killed(tmp_path: Path) -> None:
     lab = faulty_lab(tmp_path, cases=4)
     one = alone(lab)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from esegeta.workflow.spread.folder import SharedFolder
 from esegeta.workflow.spread.own_journal import OwnJournal
-from esegeta.workflow.spread.progress import Tail
-from esegeta.workflow.task import Ended
+from esegeta.workflow.spread.progress import Once, Tail
+from esegeta.workflow.task import Ended, Silence
 from tests.workflow.tasks import number_task
 
 
@@ -24,6 +24,22 @@ def test_a_workers_task_is_reported_once_when_its_line_is_complete(tmp_path: Pat
         file.write(half[20:])
         assert [ended.name for ended in tail.ended()] == ["number 2"]
     assert list(tail.ended()) == []
+
+
+class Heard(Silence):
+    def __init__(self) -> None:
+        self.ended: list[tuple[str, str]] = []
+
+    def end(self, ended: Ended) -> None:
+        self.ended.append((ended.name, ended.status))
+
+
+def test_a_task_that_others_skip_is_reported_once(tmp_path: Path) -> None:
+    heard = Heard()
+    once = Once(heard)
+    for number, status in ((0, "skipped"), (1, "done"), (0, "skipped"), (1, "skipped")):
+        once.end(Ended(number_task(tmp_path, number), status))
+    assert heard.ended == [("number 0", "skipped"), ("number 1", "done")]
 
 
 def test_tasks_of_parts_are_not_reported_as_those_of_workers(tmp_path: Path) -> None:

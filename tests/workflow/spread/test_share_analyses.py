@@ -117,6 +117,8 @@ def test_workers_give_the_results_of_one_process(
     one = alone(words, lab)
     result = esegeta(*words, "--workers", "2")
     assert result.exit_code in (0, 1), result.output
+    assert "skipped (already finished)" not in result.output
+    assert " 0 skipped" in result.output
     assert results(lab.root) == one
     if command is dissect:  # of a finished one nothing but the summary would be listed
         summary = lab.root / "dissection" / "summary.json"

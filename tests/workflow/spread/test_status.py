@@ -19,7 +19,7 @@ from esegeta.workflow.spread.status import Standing, keep_expected, standings_of
 from esegeta.workflow.spread.worker import PlaceEngine
 from esegeta.workflow.task import Ended, Silence
 from tests.experiments import esegeta
-from tests.workflow.tasks import Job, Tables, command, number_task
+from tests.workflow.tasks import Job, Tables, command, number_task, user_error
 
 PLACES = frozenset({"a", "b"})
 
@@ -69,6 +69,31 @@ def test_tasks_of_another_config_do_not_count_as_done(tmp_path: Path) -> None:
     assert (standing(whole.root).done, standing(whole.root).waiting) == (0, 3)
     do(whole, folder, changed, frozenset("a"))
     assert standing(whole.root).done == 2
+
+
+def test_nothing_counts_where_all_parts_start_again_with_another_config(tmp_path: Path) -> None:
+    whole, folder, origin = study(tmp_path / "out")
+    for place in "ab":
+        do(whole, folder, origin, frozenset(place))
+    gather(whole, folder)
+    changed = Origin("run", origin.config, ("seed=1",), output=origin.output)
+    changed.save(folder)
+    for place in "ab":
+        path = folder.journal(place)
+        with OwnJournal(path, name=place, origin=changed.sha256) as journal:
+            journal.begin([])
+    assert (standing(whole.root).done, standing(whole.root).waiting) == (0, 3)
+
+
+def test_a_failure_since_the_last_gathering_counts(tmp_path: Path) -> None:
+    whole, folder, origin = study(tmp_path / "out")
+    do(whole, folder, origin, PLACES)
+    gather(whole, folder)
+    whole.job.failing = {"number 1": user_error()}
+    (whole.root / "1.json").unlink()
+    do(whole, folder, origin, PLACES)
+    found = standing(whole.root)
+    assert (found.done, [one.task for one in found.failed]) == (2, ["number 1"])
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../other.jsonl", 5, None])

@@ -17,7 +17,7 @@ from esegeta.workflow.engine import run_command
 from esegeta.workflow.lock import SHARED, STALE_S, Holder, locked, shared
 from esegeta.workflow.spread.folder import SharedFolder
 from esegeta.workflow.spread.gather import Gathered, gather
-from esegeta.workflow.spread.own_journal import MOST_DEATHS, OwnJournal, read_journal
+from esegeta.workflow.spread.own_journal import MOST_DEATHS, OwnJournal, done_in, read_journal
 from esegeta.workflow.spread.worker import PlaceEngine, full_disk
 from esegeta.workflow.task import Content, Desk, Ended, Kind, Silence, Task
 from tests.workflow.tasks import Job, Tables, command, number_task, user_error
@@ -28,10 +28,20 @@ def placed(root: Path, count: int) -> list[Task]:
 
 
 def do_part(whole: Command, places: set[str], name: str = "one", **deaths: int) -> OwnJournal:
-    folder = SharedFolder(whole.root, "run")
-    journal = OwnJournal(folder.journal(name), name=name, deaths=deaths)
+    return do_again(whole, places, Policy(), OwnJournal(path_of(whole, name), deaths=deaths))
+
+
+def path_of(whole: Command, name: str = "one") -> Path:
+    return SharedFolder(whole.root, "run").journal(name)
+
+
+def do_again(
+    whole: Command, places: set[str], policy: Policy, journal: OwnJournal | None = None
+) -> OwnJournal:
+    journal = journal or OwnJournal(path_of(whole))
+    journal.name = journal.path.stem
     with journal:
-        PlaceEngine(whole, Silence(), Policy(), journal, frozenset(places)).run()
+        PlaceEngine(whole, Silence(), policy, journal, frozenset(places)).run()
     return journal
 
 
@@ -82,6 +92,49 @@ def test_a_task_that_needs_all_places_is_done_once_by_gathering(
     do_part(whole, {"place 0"})
     assert together(whole).waiting == ()
     assert job.done == ["number 0", "number 1", "number 2", "number 9", "number 10"]
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_task_that_was_done_and_fails_when_it_is_redone_has_failed(
+    tmp_path: Path, overwrite: bool
+) -> None:
+    job, tables = Job(), Tables()
+    whole = command(tmp_path, placed(tmp_path, 2), job, tables)
+    do_part(whole, {"place 0", "place 1"})
+    assert together(whole).exit_code == 0
+    job.failing = {"number 1": user_error()}
+    if not overwrite:
+        (tmp_path / "1.json").unlink()
+    do_again(whole, {"place 0", "place 1"}, Policy(overwrite=overwrite))
+    found = together(whole)
+    assert [ended.status for ended in found.outcome.results] == ["done", "failed"]
+    assert (found.exit_code, found.waiting, tables.written[-1][0]) == (1, (), "incomplete")
+    job.failing = {}
+    do_part(whole, {"place 0", "place 1"})
+    assert together(whole).exit_code == 0
+
+
+def test_overwriting_does_not_redo_what_a_process_that_died_has_redone(tmp_path: Path) -> None:
+    job = Job()
+    whole = command(tmp_path, placed(tmp_path, 3), job, Tables())
+    everything = {"place 0", "place 1", "place 2"}
+    do_part(whole, everything)
+    job.done.clear()
+    journal = OwnJournal(path_of(whole, "two"), done=done_in(path_of(whole)) - {"number 2"})
+    do_again(whole, everything, Policy(overwrite=True), journal)
+    assert job.done == ["number 2"]
+
+
+def test_what_gathering_has_done_is_not_called_skipped_by_the_next_gathering(
+    tmp_path: Path,
+) -> None:
+    tasks = placed(tmp_path, 2)
+    last = number_task(tmp_path, 9, needs=tuple(task.name for task in tasks))
+    whole = command(tmp_path, [*tasks, last], Job(), Tables())
+    do_part(whole, {"place 0", "place 1"})
+    for _ in range(2):
+        results = together(whole).outcome.results
+        assert [ended.status for ended in results] == ["done"] * 3
 
 
 def test_a_task_that_killed_three_processes_is_failed_by_name_and_others_are_done(
