@@ -1,6 +1,8 @@
 """What the controller makes of workers that die, fail or do not see its folder; no cluster yet."""
 
 import pickle
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,9 +11,12 @@ from unittest.mock import Mock
 import pytest
 
 from esegeta.errors import OutputError
+from esegeta.workflow.command import Policy
 from esegeta.workflow.spread.folder import SharedFolder
 from esegeta.workflow.spread.origin import Origin
 from esegeta.workflow.spread.own_journal import OwnJournal
+from esegeta.workflow.spread.parts import Lot
+from esegeta.workflow.task import Ended
 from tests.workflow.tasks import number_task
 
 distributed = pytest.importorskip("distributed")
@@ -38,11 +43,13 @@ def killed() -> Any:
     return failed_with(KilledWorker("key", SimpleNamespace(address=ADDRESS), 0))
 
 
-def leave_journal(root: Path, pid: int, *names: int) -> None:
+def leave_journal(root: Path, pid: int, *names: int, done: Collection[int] = ()) -> None:
     from esegeta.workflow.spread.distant import journal_name
 
     path = SharedFolder(root, "run").journal(journal_name(ADDRESS, pid))
     with OwnJournal(path, name="worker 1", address=ADDRESS) as journal:
+        for number in done:
+            journal.append(Ended(number_task(root, number), "done"))
         journal.begin([number_task(root, number) for number in names])
 
 
@@ -54,6 +61,18 @@ def test_a_task_that_a_dead_worker_had_begun_counts_one_death(tmp_path: Path) ->
     leave_journal(tmp_path, 2, 5)  # another process at the same address
     assert found._is_to_be_done_again("a", killed())
     assert dict(found._deaths) == {"number 5": 2}
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_what_a_dead_worker_has_redone_is_told_to_the_next(tmp_path: Path, overwrite: bool) -> None:
+    found = hands(tmp_path)
+    found.order = replace(found.order, policy=Policy(overwrite=overwrite))
+    leave_journal(tmp_path, 1, 5, done=(3, 4))
+    assert found._is_to_be_done_again("a", killed())
+    found._submit(Lot("a", cost=1.0))
+    (_, _, names, deaths, done), _ = found.client.submit.call_args
+    assert (names, deaths) == (["a"], {"number 5": 1})
+    assert done == (["number 3", "number 4"] if overwrite else [])
 
 
 def test_a_place_whose_workers_die_before_any_task_is_given_up(tmp_path: Path) -> None:
