@@ -16,12 +16,13 @@ from torch import Tensor
 from esegeta.axes import Mask
 from esegeta.concepts import LEVELS, MatchingCriteria
 from esegeta.dissection import ConceptSources, concept_masks, find_body
+from esegeta.explain import ConceptDerivative
 from esegeta.targets import Scene
 from esegeta.volume import Case, Volume
 from esegeta.workflow.cache import fingerprint, kept_tensors
 from esegeta.workflow.cases import hash_inputs
 from esegeta.workflow.concepts.build import ConceptRun
-from esegeta.workflow.fingerprint import prediction_parts
+from esegeta.workflow.fingerprint import judged_parts, prediction_parts
 from esegeta.workflow.task import Desk, Listener
 
 WHOLE, OF_CASE = 0, 1
@@ -148,7 +149,15 @@ class ConceptSession:
         """The fingerprint of everything that decides the results."""
         keys = self.run.keys.model_dump(mode="json", exclude={"memory_mb"})
         scores = repr(self.run.basis.config.scores)
-        return fingerprint({"keys": keys, "cases": self.slope_prints, "scores": scores})
+        parts = {"keys": keys, "cases": self.slope_prints, "scores": scores}
+        return fingerprint({**parts, "maps": self._map_parts()})
+
+    def _map_parts(self) -> list[dict[str, Any]]:
+        """Return what decides how maps of each case are judged and written; empty without maps."""
+        if self.run.keys.maps == "none":
+            return []
+        method, experiment = ConceptDerivative(self.run.layers[0].name), self.run.experiment
+        return [judged_parts(experiment, case, method) for case in self.cases]
 
     def kept(self, what: str, number: int) -> dict[str, Tensor]:
         """Return the tensors that an earlier task has kept of a case.

@@ -84,7 +84,7 @@ _kind = partial(Kind, memory_hint=MEMORY_HINT)
 GATHER = _kind(gather)
 DERIVE = _kind(derive)
 RESULTS = _kind(write_results, follow=_after_results)
-MAP = _kind(maps.make_map)
+MAP = _kind(maps.map_concept)
 EXAMPLES = _kind(pictures.show_case)
 FIGURES = _kind(pictures.draw_examples)
 
