@@ -6,8 +6,8 @@ case that fails is named once, and what stands on all cases is not tried without
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -273,16 +273,13 @@ INFLUENCE = _kind(trail_files.take_influences)
 TRAILS = _kind(trail_files.write_trails)
 
 
-@dataclass(frozen=True)
 class Dissected(OneResult):
-    """How a dissection ended.
+    """How a dissection ended, under the name of its record: summary.json."""
 
-    Args:
-        outcome: outcome of its tasks, the summary last.
-        summary: content of summary.json; empty where the dissection did not finish.
-    """
-
-    summary: dict[str, Any] = field(default_factory=dict)
+    @property
+    def summary(self) -> Mapping[str, Any]:
+        """Content of summary.json; empty where the dissection did not come to its end."""
+        return self.record
 
 
 def run_dissection(
@@ -301,7 +298,7 @@ def run_dissection(
     """
     listener = listener or Silence()
     plan = _plan(DissectionSession(dissection, listener))
-    return Dissected(*run_result(plan, listener, policy))
+    return Dissected(**vars(run_result(plan, listener, policy)))
 
 
 def dissection_command(dissection: Dissection, listener: Listener) -> Command:
