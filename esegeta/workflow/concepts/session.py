@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,6 +22,7 @@ from esegeta.workflow.cache import fingerprint, kept_tensors
 from esegeta.workflow.cases import hash_inputs
 from esegeta.workflow.concepts.build import ConceptRun
 from esegeta.workflow.fingerprint import judged_parts, prediction_parts
+from esegeta.workflow.standing import Stopwatch
 from esegeta.workflow.task import Desk, Listener
 
 WHOLE, OF_CASE = 0, 1
@@ -67,17 +67,12 @@ class ConceptSession:
         predictor = replace(run.basis.predictor, on_windows=listener.advance)
         self.run = replace(run, basis=replace(run.basis, predictor=predictor))
         self.folder = run.folder / "work"
-        self._start = time.perf_counter()
+        self.watch = Stopwatch()
 
     @property
     def cases(self) -> list[Case]:
         """The cases, in the config's order."""
         return self.run.basis.cases
-
-    @property
-    def seconds(self) -> float:
-        """How long it has been at work."""
-        return time.perf_counter() - self._start
 
     @property
     def room_mb(self) -> float:
