@@ -52,7 +52,8 @@ def _after_results(task: Task, content: Content | None, desk: Desk) -> list[Task
             made.append(_of_case(session, number, "examples", EXAMPLES))
     desk.listener.expect(len(made))
     shown = [one.name for one in made if one.kind is EXAMPLES]
-    return [*made, _step("figures", FIGURES, shown), record_task(session, "figures")]
+    figures = _step("figures", FIGURES, shown)
+    return [*made, figures, record_task(session, figures.name)]
 
 
 def _of_case(

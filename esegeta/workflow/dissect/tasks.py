@@ -24,6 +24,8 @@ from esegeta.workflow.one_result import OneResult, ResultPlan, result_command, r
 from esegeta.workflow.task import Content, Desk, Kind, Listener, Silence, Task
 
 STAGE = "dissection"
+LAST_OF_TRAILS = "trails"
+"""The step that ends trails, which the summary needs; only their nodes tell what it needs."""
 
 
 def first_tasks(desk: Desk) -> Iterator[Task]:
@@ -136,7 +138,7 @@ def _after_results(task: Task, content: Content | None, desk: Desk) -> list[Task
         known += len(trail_files.sampled_cases(desk))
     desk.listener.expect(known - _num_foreseen(session))
     steps = [one.name for one in tasks if one.is_step]
-    return [*tasks, summary_task(session, *steps, "trails")]
+    return [*tasks, summary_task(session, *steps, LAST_OF_TRAILS)]
 
 
 def _pictures(desk: Desk) -> list[Task]:
@@ -176,7 +178,7 @@ def _after_nodes(task: Task, content: Content | None, desk: Desk) -> list[Task]:
         tasks = _of_trails(desk, "influences", INFLUENCE)
     else:
         desk.listener.expect(-len(trail_files.sampled_cases(desk)))
-    return [*tasks, _step("trails", TRAILS, _names(tasks))]
+    return [*tasks, _step(LAST_OF_TRAILS, TRAILS, _names(tasks))]
 
 
 def _of_trails(desk: Desk, what: str, kind: Kind) -> list[Task]:
