@@ -13,6 +13,7 @@ import functools
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import torch
@@ -33,6 +34,9 @@ TAKES_CPU_INDICES = {"aten::index", "aten::index_put", "aten::index_put_", "aten
 
 TAKES_CPU_SCALARS = {"aten::fill_", "aten::fill", "aten::masked_fill", "aten::masked_fill_"}
 """What takes tensors of no axis from the CPU, besides all pointwise operations."""
+
+MEMORY = 2**36
+"""How many bytes the device says that it has."""
 
 PEAK_MB = 3
 """What the device says that it took at most."""
@@ -173,6 +177,8 @@ class SecondModule:
     def __init__(self) -> None:
         self.generator = HOST_GENERATOR()
         self.waits = 0
+        self.empties = 0
+        self.share = 1.0
 
     def is_available(self) -> bool:
         return True
@@ -212,6 +218,21 @@ class SecondModule:
 
     def reset_peak_memory_stats(self, device: Any = None) -> None:
         pass
+
+    def mem_get_info(self, device: Any = None) -> tuple[int, int]:
+        return MEMORY, MEMORY
+
+    def get_device_properties(self, device: Any = None) -> SimpleNamespace:
+        return SimpleNamespace(total_memory=MEMORY)
+
+    def memory_reserved(self, device: Any = None) -> int:
+        return 0
+
+    def set_per_process_memory_fraction(self, share: float, device: Any = None) -> None:
+        self.share = share
+
+    def empty_cache(self) -> None:
+        self.empties += 1
 
     def max_memory_allocated(self, device: Any = None) -> int:
         return PEAK_MB * 2**20
