@@ -20,6 +20,8 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils import backend_registration
 
+from tests.second_memory import SecondMemory
+
 NAME = "testdevice"
 """Tensors and modules get a method of this name, so that it must be one that no network uses."""
 
@@ -33,9 +35,6 @@ TAKES_CPU_INDICES = {"aten::index", "aten::index_put", "aten::index_put_", "aten
 
 TAKES_CPU_SCALARS = {"aten::fill_", "aten::fill", "aten::masked_fill", "aten::masked_fill_"}
 """What takes tensors of no axis from the CPU, besides all pointwise operations."""
-
-PEAK_MB = 3
-"""What the device says that it took at most."""
 
 PLAIN = {int, float, bool, str, type(None), torch.dtype, torch.Size}
 """Types of arguments that are the same on every device."""
@@ -167,10 +166,11 @@ class _Witness(Tensor):
         return args[0]
 
 
-class SecondModule:
+class SecondModule(SecondMemory):
     """What `torch.testdevice` offers, as `torch.cuda` does."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.generator = HOST_GENERATOR()
         self.waits = 0
 
@@ -209,12 +209,6 @@ class SecondModule:
 
     def synchronize(self, device: Any = None) -> None:
         self.waits += 1
-
-    def reset_peak_memory_stats(self, device: Any = None) -> None:
-        pass
-
-    def max_memory_allocated(self, device: Any = None) -> int:
-        return PEAK_MB * 2**20
 
     def get_amp_supported_dtype(self) -> list[torch.dtype]:
         return [torch.bfloat16, torch.float16]

@@ -38,12 +38,13 @@ from esegeta.workflow import (
 from esegeta.workflow.case_checks import check_whole_cases
 from esegeta.workflow.checks import probe_layers
 from esegeta.workflow.concepts import ConceptRun, build_concepts
-from esegeta.workflow.dissect import Dissected, Dissection, build_dissection
+from esegeta.workflow.dissect import Dissection, build_dissection
 from esegeta.workflow.estimate import memory_of, passes_of
 from esegeta.workflow.examples import build_examples
 from esegeta.workflow.features import build_features
 from esegeta.workflow.inspect import build_inspection
 from esegeta.workflow.networks import chosen_output
+from esegeta.workflow.one_result import OneResult
 from esegeta.workflow.record import prediction_rows
 from esegeta.workflow.retrain import Retraining, build_retraining
 from esegeta.workflow.serves import asked_words
@@ -267,16 +268,16 @@ def show_concepts(run: ConceptRun) -> None:
         print(f"  note: {note}")
 
 
-def show_dissected(dissected: Dissected, folder: Path) -> None:
+def show_dissected(dissected: OneResult, folder: Path) -> None:
     """Print the detectors of each layer."""
     table = Table("layer", "units", "named", "unique", "detectors", box=None, pad_edge=False)
-    for name, layer in dissected.summary["layers"].items():
+    for name, layer in dissected.record["layers"].items():
         found = ", ".join(_concept(concept, units) for concept, units in layer["detectors"].items())
         numbers = (layer["units"], layer["named_units"], layer["unique_detectors"])
         table.add_row(escape(name), *(str(number) for number in numbers), escape(found) or "none")
     console_for_tables().print(table)
     took = "already finished" if dissected.skipped else f"in {dissected.seconds:.1f} s"
-    total = dissected.summary["named_units"], dissected.summary["units"]
+    total = dissected.record["named_units"], dissected.record["units"]
     print(f"{total[0]} of {total[1]} units named, {took}; results in {folder}")
 
 

@@ -10,12 +10,12 @@ from rich.table import Table
 
 from esegeta.cli.help_page import console_for_tables
 from esegeta.report import name_in_cell
-from esegeta.workflow.concepts import Tested
+from esegeta.workflow.one_result import OneResult
 
 MOST_ROWS = 40
 
 
-def show_tested(tested: Tested, folder: Path) -> None:
+def show_tested(tested: OneResult, folder: Path) -> None:
     """Print what each concept does to each target, the significant ones first."""
     with (folder / "tcav.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -35,5 +35,5 @@ def show_tested(tested: Tested, folder: Path) -> None:
     if len(rows) > MOST_ROWS:
         print(f"... and {len(rows) - MOST_ROWS} more in tcav.csv")
     held = sum(row["significant"] == "1" for row in rows)
-    took = "already finished" if tested.skipped else f"in {tested.outcome.seconds:.1f} s"
+    took = "already finished" if tested.skipped else f"in {tested.seconds:.1f} s"
     print(f"{held} of {len(rows)} hold after Holm (*), {took}; results in {folder}")

@@ -8,7 +8,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from esegeta.cli.help_page import console_for_tables
-from esegeta.workflow.similarity import Compared, Comparison
+from esegeta.workflow.one_result import OneResult
+from esegeta.workflow.similarity import Comparison
 
 MOST_ROWS = 12
 
@@ -27,7 +28,7 @@ def show_comparison(comparison: Comparison) -> None:
         print(f"  note: {note}")
 
 
-def show_compared(compared: Compared, folder: Path) -> None:
+def show_compared(compared: OneResult, folder: Path) -> None:
     """Print how alike the first network's layers are to one another, by the first measure."""
     record = compared.record
     method, values = next(iter(record["tables"].items()))
@@ -41,6 +42,6 @@ def show_compared(compared: Compared, folder: Path) -> None:
     console_for_tables().print(table)
     if len(names) > len(shown):
         print(f"... and {len(names) - len(shown)} more layers")
-    took = "already finished" if compared.skipped else f"in {compared.outcome.seconds:.1f} s"
+    took = "already finished" if compared.skipped else f"in {compared.seconds:.1f} s"
     count = len(record["networks"])
     print(f"{count} networks, {len(record['layers'])} layers, {took}; results in {folder}")

@@ -13,6 +13,7 @@ from esegeta.model.decisions import Decided, DecidedByLogits, Decisions
 from esegeta.model.device import (
     full_float32,
     held_still,
+    modules_in_use,
     resolve_device,
     resolve_devices,
     seeded,
@@ -141,6 +142,7 @@ __all__ = [
     "load_pickled_network",
     "load_torchscript",
     "load_weights",
+    "modules_in_use",
     "network_sha256",
     "on_input",
     "on_output",

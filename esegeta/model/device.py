@@ -144,6 +144,12 @@ def resolve_one(name: str) -> torch.device:
 HOST = torch.device("cpu")
 
 
+def modules_in_use() -> list[Any]:
+    """Return torch's modules of the kinds of accelerators that this process has computed on."""
+    modules = [torch.get_device_module(kind) for kind in DEVICE_TYPES if kind != HOST.type]
+    return [module for module in modules if module.is_initialized()]
+
+
 @contextmanager
 def seeded(seed: int, device: torch.device = HOST) -> Iterator[None]:
     """Seed torch's own generators of the host and one device; states are restored on leaving.

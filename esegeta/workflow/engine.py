@@ -7,14 +7,11 @@ and then, to the command's tables.
 
 from __future__ import annotations
 
-import gc
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-
-import torch
 
 from esegeta.errors import DiskFullError, OutputError, is_out_of_memory
 from esegeta.stop import Stopped, signals_held, stopped_by_signals
@@ -30,6 +27,7 @@ from esegeta.workflow.command import (
 )
 from esegeta.workflow.journal import Journal, Pace
 from esegeta.workflow.lock import locked
+from esegeta.workflow.memory import release_unused
 from esegeta.workflow.task import Content, Desk, Ended, Fault, Listener, Silence, Task, fault_of
 
 FIRST_FAILURE = "stopped at the first failure"
@@ -191,7 +189,7 @@ class Engine:
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            free_memory()  # each task tries by itself
+            release_unused()  # each task tries by itself
 
     def _recall(self, task: Task, known: Content, queue: Queue) -> None:
         """Skip a finished task, after its record was brought up to date."""
@@ -232,7 +230,7 @@ class Engine:
                     raise
             # Outside of `except`: the error holds what was in use when memory ran out.
             self._desk = self._desk.with_job(smaller)
-            free_memory()
+            release_unused()
             self._say(f"{task.name}: out of memory; continuing with half the batch size")
 
     def _say(self, text: str) -> None:
@@ -274,13 +272,6 @@ class Engine:
         results = self._journal.results()
         self._command.take_steps(self._journal.steps())
         self._pace.write(lambda: self._command.write(results, state, self._desk.notes))
-
-
-def free_memory() -> None:
-    """Give back what nothing holds any more."""
-    gc.collect()
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.empty_cache()
 
 
 class Queue:

@@ -23,12 +23,19 @@ def task_parts(
     inputs: dict[str, str],
 ) -> dict[str, Any]:
     """Return all that decides a map and its scores, as plain values."""
-    judges = [part for score in experiment.scores.values() for part in nested(score)]
     return {
         **map_parts(experiment, case, plan, method, inputs),
+        **judged_parts(experiment, case, method),
+        "target_name": target_name,
+    }
+
+
+def judged_parts(experiment: Experiment, case: Case, method: Explainer) -> dict[str, Any]:
+    """Return all that decides how a map is judged, summed up and written, as plain values."""
+    judges = [part for score in experiment.scores.values() for part in nested(score)]
+    return {
         **_file_parts(experiment, case, [*nested(method), *judges]),
         **_written_parts(experiment),
-        "target_name": target_name,
         **({} if experiment.config.keys.dtype == "float32" else {"dtype": "int16"}),
         "maps": experiment.config.keys.maps.by or default_by(method.meaning),
         "scores": {key: parameters_of(score) for key, score in experiment.scores.items()},

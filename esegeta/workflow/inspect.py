@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from esegeta.results_folder import ANALYSES
-from esegeta.volume import write_json
 from esegeta.workflow.cache import fingerprint
 from esegeta.workflow.cases import hash_inputs
 from esegeta.workflow.command import Command, CommandState, Outcome, Policy
@@ -21,6 +19,7 @@ from esegeta.workflow.inside.weigh import weigh
 from esegeta.workflow.placing import cost_of_cases
 from esegeta.workflow.plans import image_sha256
 from esegeta.workflow.record import describe_basis, described_by_name
+from esegeta.workflow.standing import TaskRecord, sha256_by_path
 from esegeta.workflow.task import Ended, Kind, Listener, Task
 
 __all__ = ["Inspection", "build_inspection", "run_inspection"]
@@ -51,21 +50,15 @@ def inspection_command(job: Inspection) -> Command:
     """Return the command as the engine sees it; see `run_inspection`."""
     inputs = {case.name: hash_inputs(case) for case in job.basis.cases}
     tasks = list(list_tasks(job, inputs))
-    head, start = describe_basis(job.basis), time.perf_counter()
+    head = {
+        **describe_basis(job.basis),
+        "command": "inspect",
+        "inputs_sha256": sha256_by_path(inputs),
+    }
+    record = TaskRecord(job.folder / ANALYSES["inspect"], head)
 
     def write(results: Sequence[Ended], state: CommandState, notes: Sequence[str]) -> None:
-        write_json(
-            job.folder / ANALYSES["inspect"],
-            {
-                **head,
-                "command": "inspect",
-                "inputs_sha256": {p: sha for files in inputs.values() for p, sha in files.items()},
-                "notes": list(notes),
-                "state": state.word,
-                "seconds": round(time.perf_counter() - start, 3),
-                "units": [described_by_name(ended) for ended in results],
-            },
-        )
+        record.write(state, notes, map(described_by_name, results))
 
     return Command(
         root=job.basis.root,

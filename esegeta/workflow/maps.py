@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
 
 from esegeta.errors import EsegetaError
-from esegeta.explain import Attribution, Explainer, aggregate, explain_members
+from esegeta.explain import Attribution, Explainer, MemberMaps, aggregate, explain_members
 from esegeta.predict import PassesApart, Predictor
 from esegeta.report import (
     PredictionFiles,
@@ -78,20 +78,70 @@ def make_map(task: Task, desk: Desk) -> Content:
     attribution: Attribution = desk.take(("map", task.name)) or explainer.explain(
         experiment.predictor, case.volume, target
     )
-    cache = desk.once(("score cache", task.data["names"]["target"]), ScoreCache, depth=OF_TARGETS)
-    scores = _scores(case)
-    context = ScoreContext(experiment.predictor, explainer, cache)
-    scored = score_map(attribution, context, scores, files)
-    atlases = open_atlases(desk, case)
-    regions = () if atlases is None else aggregate(attribution, *atlases)
-    rows = [vars(row) for row in scored.rows]
+    facts = {**provenance(experiment, task.data["inputs"]), "fingerprint": task.key}
     doubts = doubts_of_prediction(experiment, case.files.name)
-    chance = doubts_of_chance(experiment, task.data["names"], rows)
-    together = tuple(dict.fromkeys([*attribution.warnings, *doubts, *chance]))
-    attribution = replace(attribution, warnings=together)
+    made = ExplainedCase(case, explainer, target, attribution)
+    return judge_and_write(desk, made, files, doubts=doubts, facts=facts)
+
+
+@dataclass(frozen=True, eq=False)
+class ExplainedCase:
+    """The map of a target of a case, and what made it.
+
+    Args:
+        case: the case; its experiment has the method and the scores.
+        explainer: what has explained it, ready.
+        target: what is explained, frozen on the case.
+        attribution: the map.
+    """
+
+    case: OpenCase
+    explainer: Explainer
+    target: FrozenTarget
+    attribution: Attribution
+
+    def members(self) -> MemberMaps | None:
+        """Return the map of each member, where they are asked for and there are several."""
+        if not has_spread(self.case.experiment):
+            return None
+        predictor, volume = self.case.experiment.predictor, self.case.volume
+        return explain_members(self.explainer, predictor, volume, self.target)
+
+
+def judge_and_write(
+    desk: Desk,
+    made: ExplainedCase,
+    files: TaskFiles,
+    *,
+    doubts: Sequence[str],
+    facts: Mapping[str, Any],
+) -> Content:
+    """Judge a map by all scores and by chance, sum it up by region, and write what is asked for.
+
+    Args:
+        desk: where what maps of the same case and target share lies.
+        made: the map.
+        files: where to; named by case, target and method.
+        doubts: warnings of the prediction that it explains.
+        facts: where it comes from, for its sidecar.
+
+    Returns:
+        What is its own in the sidecar: facts, scores, curves, regions and warnings.
+    """
+    case, experiment = made.case, made.case.experiment
+    cache = desk.once(("score cache", files.target), ScoreCache, depth=OF_TARGETS)
+    scores = _scores(case)
+    context = ScoreContext(experiment.predictor, made.explainer, cache)
+    scored = score_map(made.attribution, context, scores, files)
+    atlases = open_atlases(desk, case)
+    regions = () if atlases is None else aggregate(made.attribution, *atlases)
+    rows = [vars(row) for row in scored.rows]
+    names = {"case": files.case, "target": files.target, "method": files.method}
+    chance = doubts_of_chance(experiment, names, rows)
+    together = tuple(dict.fromkeys([*made.attribution.warnings, *doubts, *chance]))
+    attribution = replace(made.attribution, warnings=together)
     sidecar: dict[str, Any] = {
-        **provenance(experiment, task.data["inputs"]),
-        "fingerprint": task.key,
+        **facts,
         "prediction_warnings": list(doubts),
         "chance_warnings": list(chance),
         **scored.to_sidecar(scores),
@@ -100,9 +150,6 @@ def make_map(task: Task, desk: Desk) -> Content:
     if not experiment.config.keys.keeps_maps:
         save_scores(files, attribution, sidecar, doubts=doubts_of_scores(scored, scores))
         return {**sidecar, "warnings": list(attribution.warnings)}
-    members = None
-    if experiment.config.keys.inference.spread is not None:
-        members = explain_members(explainer, experiment.predictor, case.volume, target)
     save_attribution(
         files,
         attribution,
@@ -110,11 +157,17 @@ def make_map(task: Task, desk: Desk) -> Content:
         regions=regions,
         doubts=doubts_of_scores(scored, scores),
         dtype=experiment.config.keys.dtype,
-        members=members,
+        members=made.members(),
         by=experiment.config.keys.maps.by,
         write=experiment.config.keys.write,
     )
     return {**sidecar, "warnings": list(attribution.warnings)}
+
+
+def has_spread(experiment: Experiment) -> bool:
+    """Tell whether a map is also made for every member."""
+    wanted = experiment.config.keys.inference.spread is not None
+    return wanted and len(experiment.predictor.members()) > 1
 
 
 def frozen_target(desk: Desk, task: Task) -> FrozenTarget:
@@ -192,7 +245,7 @@ def _announce(
     names = ", ".join(task.data["names"]["target"] for task in tasks)
     expected = expected_windows(explainer, targets, case.experiment.predictor, case.volume.batch)
     # All members together take what the whole does.
-    times = 1 if case.experiment.config.keys.inference.spread is None else 2
+    times = 2 if has_spread(case.experiment) else 1
     desk.begin(
         f"{case.files.name} / {names} / {tasks[0].data['names']['method']}",
         tasks,

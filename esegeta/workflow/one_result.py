@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,11 @@ class OneResult:
 
     Args:
         outcome: outcome of its tasks, that of the result last.
+        record: content of the record that is written last; empty where it did not come to its end.
     """
 
     outcome: Outcome
+    record: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def skipped(self) -> bool:
@@ -120,10 +122,8 @@ def result_command(plan: ResultPlan) -> Command:
     )
 
 
-def run_result(
-    plan: ResultPlan, listener: Listener, policy: Policy | None = None
-) -> tuple[Outcome, dict[str, Any]]:
-    """Do what leads to a result, and return how that ended and the record; empty after a failure.
+def run_result(plan: ResultPlan, listener: Listener, policy: Policy | None = None) -> OneResult:
+    """Do what leads to a result, and return how that ended.
 
     Raises:
         OutputError: another process holds the output folder, or it cannot be written.
@@ -134,7 +134,7 @@ def run_result(
     if policy.overwrite:
         command = replace(command, tasks=plan.list_anew)
     outcome = run_command(command, listener, policy)
-    return outcome, {} if outcome.failures else read_sidecar(plan.record) or {}
+    return OneResult(outcome, {} if outcome.failures else read_sidecar(plan.record) or {})
 
 
 def list_missing(

@@ -6,7 +6,6 @@ has finished.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -38,6 +37,7 @@ from esegeta.workflow.record import (
     inputs_sha256,
     prediction_rows,
 )
+from esegeta.workflow.standing import Stopwatch
 from esegeta.workflow.task import Content, Desk, Ended, Fault, Kind, Listener, Silence, Task
 
 JOURNAL = ".predict.journal.jsonl"
@@ -216,7 +216,7 @@ class PredictionRecorder:
 
     def __init__(self, experiment: Experiment) -> None:
         self._root = experiment.root
-        self._start = time.perf_counter()
+        self._watch = Stopwatch()
         self._head = describe_experiment(experiment)
 
     def write(self, results: Sequence[Ended], state: CommandState, notes: Sequence[str]) -> None:
@@ -233,9 +233,7 @@ class PredictionRecorder:
                 **self._head,
                 "command": PREDICT,
                 LINEAGE: as_plain(lineage_in(self._root)),
-                "notes": list(notes),
-                "state": state.word,
-                "seconds": round(time.perf_counter() - self._start, 3),
+                **self._watch.standing(state, notes),
                 "inputs_sha256": inputs_sha256(results),
                 "units": [],
                 "predictions": found,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import platform
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
@@ -40,6 +39,7 @@ from esegeta.workflow.lineage import LINEAGE, as_plain, lineage_in
 from esegeta.workflow.rows_before import OF_TASK, Rows, RowsBefore
 from esegeta.workflow.scored import scored_before
 from esegeta.workflow.stale import LISTED, find_stale
+from esegeta.workflow.standing import Stopwatch
 from esegeta.workflow.task import Ended, Kind
 
 KEPT_BY = "kept_by"
@@ -59,7 +59,7 @@ class Recorder:
     def __init__(self, experiment: Experiment, prediction: Kind) -> None:
         self._experiment = experiment
         self._prediction = prediction
-        self._start = time.perf_counter()
+        self._watch = Stopwatch()
         self._head = describe_experiment(experiment)
         self._kept = kept_entries(experiment.root)
         self._steps: Sequence[Ended] = ()
@@ -86,10 +86,7 @@ class Recorder:
             **self._head,
             **({"processes": list(self._processes)} if self._processes else {}),
             LINEAGE: as_plain(lineage_in(root)),
-            "notes": list(notes),
-            "state": state.word,
-            "num_tasks": self._num_tasks,
-            "seconds": round(time.perf_counter() - self._start, 3),
+            **self._watch.standing(state, notes, num_tasks=self._num_tasks),
             "inputs_sha256": inputs_sha256(itertools.chain(self._predictions(), results)),
             LISTED: self._stale(results) if state.has_ended else [],
         }

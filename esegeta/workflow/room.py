@@ -20,7 +20,7 @@ from esegeta.explain.cost import measure
 from esegeta.model import held_still, only_batch
 from esegeta.predict import Predictor, empty_window
 from esegeta.predict.slabs import slab_axis
-from esegeta.workflow.free_memory import free_bytes, held_bytes, release_heap
+from esegeta.workflow.memory import free_bytes, held_bytes, limit_memory, release_heap
 
 if TYPE_CHECKING:
     from esegeta.workflow.build import Basis
@@ -103,7 +103,7 @@ def fitted(basis: Basis) -> Basis:
     if keys.memory_gb is not None:
         most_mb = HELD_SHARE * keys.memory_gb * GB / MIB
         predictor = replace(predictor, held_mb=min(predictor.held_mb, most_mb))
-        _limit_device(basis.device, keys.memory_gb * GB)
+        limit_memory(basis.device, keys.memory_gb * GB)
     basis = replace(basis, predictor=predictor)
     room = room_of(basis)
     if keys.batch_size == "auto":
@@ -232,10 +232,3 @@ def _is_curved(basis: Basis) -> list[bool]:
     return [
         one.of not in ("logit", "unit") or one.mask == "live" for one in basis.config.keys.targets
     ]
-
-
-def _limit_device(device: torch.device, limit: float) -> None:
-    """Let torch refuse what goes beyond the limit, so that a smaller batch is tried."""
-    if device.type == "cuda":
-        total = torch.cuda.get_device_properties(device).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, limit / total), device)

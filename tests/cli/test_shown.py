@@ -9,8 +9,8 @@ import pytest
 
 from esegeta.cli.show_concepts import MOST_ROWS, show_tested
 from esegeta.cli.show_similarity import show_compared
-from esegeta.workflow import Outcome, concepts
-from esegeta.workflow.similarity import Compared
+from esegeta.workflow import Outcome
+from esegeta.workflow.one_result import OneResult
 from tests.experiments import Lab, pointwise_lab
 from tests.workflow.examples.labs import examples_lab, with_influence
 from tests.workflow.similarity.labs import other, similarity_lab
@@ -96,7 +96,7 @@ def test_significant_concepts_are_listed_first_and_refused_ones_with_a_reason(
         ("depth", "model.0", "liver", "0.987", "-12.345", "0.0041", "1", ""),
     ]
     write_tcav(tmp_path, rows)
-    show_tested(concepts.Tested(Outcome([], seconds=1.25)), tmp_path)
+    show_tested(OneResult(Outcome([], seconds=1.25)), tmp_path)
     lines = capsys.readouterr().out.splitlines()
     told = [line.split() for line in lines[1:4]]
     assert told[0] == ["depth", "model.0", "liver", "0.99", "-12.3", "0.0041", "*"]
@@ -111,7 +111,7 @@ def test_a_long_table_of_concepts_is_cut_short(
     count = MOST_ROWS + 3
     rows = [(f"c{k:02}", "l", "liver", "0.5", "0", "1", "0", "") for k in range(count)]
     write_tcav(tmp_path, rows)
-    show_tested(concepts.Tested(Outcome([])), tmp_path)
+    show_tested(OneResult(Outcome([])), tmp_path)
     text = capsys.readouterr().out
     assert "c39" in text and "c40" not in text
     assert "... and 3 more in tcav.csv" in text and f"0 of {count} hold" in text
@@ -128,7 +128,7 @@ def test_a_large_table_of_layers_is_cut_short(
         "networks": [{"layers": {name: {} for name in names}}],
         "layers": names,
     }
-    show_compared(Compared(Outcome([], seconds=1.0), record), tmp_path)
+    show_compared(OneResult(Outcome([], seconds=1.0), record), tmp_path)
     text = capsys.readouterr().out
     first = next(line for line in text.splitlines() if "layer00" in line)
     assert first.count("1.00") == 12

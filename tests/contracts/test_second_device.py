@@ -18,7 +18,8 @@ from tests.contracts.rows import Case, CaseKind, moved
 from tests.contracts.test_every_score import EXPLAINER, with_truth
 from tests.contracts.test_every_score import ROWS as SCORE_ROWS
 from tests.oracles import disguised
-from tests.second_device import MODULE, PEAK_MB
+from tests.second_device import MODULE
+from tests.second_memory import PEAK_MB
 
 SHAPES = {2: (13, 8), 3: (8, 13, 7)}
 """Three windows, in batches of two and one."""

@@ -4,7 +4,6 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -17,7 +16,7 @@ from esegeta.errors import ConfigError
 from esegeta.predict import WindowPlan
 from esegeta.workflow import build_experiment, placing
 from esegeta.workflow import room as module
-from esegeta.workflow.free_memory import free_bytes, held_bytes
+from esegeta.workflow.memory import free_bytes, held_bytes
 from esegeta.workflow.placing import with_smaller_batch
 from esegeta.workflow.room import GB, Room, room_of, window_bytes
 from tests.builders import predictor
@@ -180,22 +179,6 @@ def test_a_network_without_gradients_is_measured_forward_alone() -> None:
 
     model = predictor(Forward(1, 2, 1), (4, 4, 4))
     assert window_bytes(replace(model, gradients=False), 1) >= 2 * 2 * 4**3 * 4
-
-
-def test_memory_gb_limits_the_memory_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The limit is given to torch as a share of the memory, of at most 1."""
-    given: list[tuple[float, int]] = []
-    monkeypatch.setattr(
-        "torch.cuda.get_device_properties", lambda device: SimpleNamespace(total_memory=8 * GB)
-    )
-    monkeypatch.setattr(
-        "torch.cuda.set_per_process_memory_fraction",
-        lambda share, device: given.append((share, device.index)),
-    )
-    for limit in (2 * GB, 16 * GB):
-        module._limit_device(torch.device("cuda", 1), limit)
-    module._limit_device(CPU, GB)
-    assert given == [(0.25, 1), (1.0, 1)]
 
 
 def test_a_held_prediction_needs_memory_beside_its_gradient(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 
@@ -18,12 +18,14 @@ from esegeta.model import UnitLayer, find_unit_layers, held_still
 from esegeta.predict import PassesApart, Predictor
 from esegeta.volume import Case, Grid
 from esegeta.workflow import Basis, build_basis
+from esegeta.workflow.atlases import AtlasPlan, plan_atlases
 from esegeta.workflow.build import Experiment
+from esegeta.workflow.checks import check_scores
 from esegeta.workflow.concepts.shown import find_shown
 from esegeta.workflow.dissect.concept_plan import ConceptPlan, plan_concepts
 from esegeta.workflow.dissect.layers import window_of_zeros
 from esegeta.workflow.members import of_member
-from esegeta.workflow.outputs import check_writable
+from esegeta.workflow.outputs import check_writable, check_written
 from esegeta.workflow.plans import TargetPlan, plan_targets
 from esegeta.workflow.serves import check_concepts
 
@@ -42,6 +44,7 @@ class ConceptRun:
         targets: that may depend on them.
         grids: of each case as the network sees it, by its name.
         shown: images that show a concept, by its name.
+        atlases: atlases by whose regions maps are summed up; None where they are not.
     """
 
     basis: Basis
@@ -51,6 +54,7 @@ class ConceptRun:
     targets: tuple[TargetPlan, ...]
     grids: Mapping[str, Grid]
     shown: Mapping[str, tuple[Case, ...]] = field(default_factory=dict)
+    atlases: tuple[AtlasPlan, ...] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -71,9 +75,13 @@ class ConceptRun:
     @property
     def experiment(self) -> Experiment:
         """The same as an experiment without methods, which opens cases and scores maps."""
-        nothing: dict[str, Any] = {"methods": {}, "atlases": None}
-        scores = self.basis.config.scores
-        return Experiment(**vars(self.basis), targets=list(self.targets), scores=scores, **nothing)
+        return Experiment(
+            **vars(self.basis),
+            targets=list(self.targets),
+            methods={},
+            scores=self.basis.config.scores,
+            atlases=self.atlases,
+        )
 
     @property
     def slabs(self) -> int:
@@ -143,7 +151,26 @@ def build_concepts(
     shown = find_shown(keys, basis)
     run = ConceptRun(basis, keys, layers, concepts, targets, basis.network_grids(), shown)
     _check_slabs(run)
-    return run
+    return run if keys.maps == "none" else _with_maps(run)
+
+
+def _with_maps(run: ConceptRun) -> ConceptRun:
+    """Check what maps are judged by and how they are written, and plan their regions.
+
+    Raises:
+        EsegetaError: a file of a score or an atlas is missing, or DICOM cannot be written.
+    """
+    basis, config = run.basis, run.basis.config
+    check_scores(config, basis.cases, basis.reading, basis.grids)
+    check_written(config, basis.cases, basis.reading)
+    atlases = plan_atlases(config, basis.predictor.labels, basis.cases, basis.reading)
+    if config.keys.inference.spread is not None and len(basis.predictor.members()) == 1:
+        note = (
+            f"inference.spread: {BLOCK}.member: {run.keys.member} has no mirrored passes, so that "
+            "its maps have no spread"
+        )
+        basis = replace(basis, notes=(*basis.notes, note))
+    return replace(run, basis=basis, atlases=atlases)
 
 
 def _with_targets(config: RunConfig, keys: ConceptsKeys) -> RunConfig:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from esegeta.errors import EsegetaError
 from esegeta.explain import ConceptDerivative
-from esegeta.report import TaskFiles, save_attribution
+from esegeta.report import TaskFiles
 from esegeta.report.files import file_part
-from esegeta.score import ScoreCache, ScoreContext
-from esegeta.workflow.cache import fingerprint
+from esegeta.targets import FrozenTarget
+from esegeta.volume import noting_written
+from esegeta.workflow.cache import fingerprint, finished
+from esegeta.workflow.cases import OpenCase
 from esegeta.workflow.concepts.fit import NAMED
 from esegeta.workflow.concepts.rows import Row, rows_of
-from esegeta.workflow.concepts.session import OF_CASE, ConceptSession, open_concepts
+from esegeta.workflow.concepts.session import (
+    OF_CASE,
+    ConceptSession,
+    OpenConcepts,
+    open_concepts,
+)
 from esegeta.workflow.concepts.tables import is_significant
 from esegeta.workflow.fingerprint import provenance
+from esegeta.workflow.maps import ExplainedCase, judge_and_write
 from esegeta.workflow.one_result import written
-from esegeta.workflow.prepared import with_files
-from esegeta.workflow.scored import doubts_of_scores, score_map
+from esegeta.workflow.predict import prediction_task
 from esegeta.workflow.task import Content, Desk, Task
 
 
@@ -42,52 +51,69 @@ def explainer_of(row: Row) -> ConceptDerivative:
     return ConceptDerivative(row.vectors.layer, vector, row.vectors.concept)
 
 
-def make_map(task: Task, desk: Desk) -> Content:
-    """Explain, score and write one map; a case that has no such target has none.
+def map_concept(task: Task, desk: Desk) -> Content:
+    """Explain, score and write the map of a concept in a case, of each component one.
+
+    A case that has no such target has none. What maps are warned of is returned.
 
     Raises:
         EsegetaError: the case cannot be read.
     """
     session: ConceptSession = desk.job
-    number, place = task.data["case"], task.data["row"]
-    row, opened = rows_of(desk)[place], open_concepts(desk, number)
-    experiment = session.run.experiment
+    number = task.data["case"]
+    row, opened = rows_of(desk)[task.data["row"]], open_concepts(desk, number)
+    desk.begin(
+        f"{opened.case.name} / {row.target} / {row.vectors.concept} in {row.vectors.layer}", [task]
+    )
+    frozen = _frozen(session, row, opened)
+    found = {name: _map_target(desk, number, row, name, target) for name, target in frozen.items()}
+    kinds = ("warnings", "chance_warnings")
+    return {
+        kind: [
+            f"{name}: {text}" if len(found) > 1 else text
+            for name, content in found.items()
+            for text in content[kind]
+        ]
+        for kind in kinds
+    }
+
+
+def _frozen(session: ConceptSession, row: Row, opened: OpenConcepts) -> dict[str, FrozenTarget]:
     plan = next(plan for plan in session.run.targets if plan.name == row.target)
-    explainer = explainer_of(row)
-    words = f"{opened.case.name} / {row.target} / {row.vectors.concept} in {row.vectors.layer}"
-    desk.begin(words, [task])
     try:
-        targets = plan.targets(opened.scene, opened.case, experiment.preprocess)
-        frozen = {name: target.freeze(opened.scene) for name, target in targets.items()}
+        targets = plan.targets(opened.scene, opened.case, session.run.basis.preprocess)
+        return {name: target.freeze(opened.scene) for name, target in targets.items()}
     except EsegetaError:
         return {}  # it was said when slopes were taken
-    for name, target in frozen.items():
-        method = f"concept-{file_part(row.vectors.concept)}-{file_part(row.vectors.layer)}"
-        files = TaskFiles(session.run.basis.root, opened.case.name, name, method)
-        attribution = explainer.explain(experiment.predictor, opened.volume, target)
-        scores = {
-            key: with_files(score, opened.case, experiment, opened.volume)
-            for key, score in experiment.scores.items()
-        }
-        cache = desk.once(("score cache", name), ScoreCache, depth=OF_CASE)
-        context = ScoreContext(experiment.predictor, explainer, cache)
-        scored = score_map(attribution, context, scores, files)
-        sidecar: dict[str, Any] = {
-            **provenance(experiment, session.inputs(number)),
-            "fingerprint": fingerprint({"all": session.fingerprint, "map": method, "of": name}),
-            "concept": row.vectors.concept,
-            "layer": row.vectors.layer,
-            **scored.to_sidecar(scores),
-        }
-        save_attribution(
-            files,
-            attribution,
-            sidecar,
-            doubts=doubts_of_scores(scored, scores),
-            dtype=experiment.config.keys.dtype,
-            by=experiment.config.keys.maps.by,
-            write=experiment.config.keys.write,
-        )
-        layer_maps = [files.layer_map(one.layer) for one in attribution.layer_maps]
-        written(desk).files += [files.sidecar, files.overlay, files.map, *layer_maps]
-    return {}
+
+
+def _map_target(desk: Desk, number: int, row: Row, name: str, target: FrozenTarget) -> Content:
+    session: ConceptSession = desk.job
+    explainer, opened = explainer_of(row), open_concepts(desk, number)
+    method = f"concept-{file_part(row.vectors.concept)}-{file_part(row.vectors.layer)}"
+    experiment = replace(session.run.experiment, methods={method: explainer})
+    files = TaskFiles(experiment.root, opened.case.name, name, method)
+    facts: dict[str, Any] = {
+        **provenance(experiment, session.inputs(number)),
+        "fingerprint": fingerprint({"all": session.fingerprint, "map": method, "of": name}),
+        "concept": row.vectors.concept,
+        "layer": row.vectors.layer,
+    }
+    case = OpenCase(experiment, opened.case, opened.scene)
+    doubts = desk.once("doubts", lambda: _doubts_of_prediction(desk, number), depth=OF_CASE)
+    attribution = explainer.explain(experiment.predictor, opened.volume, target)
+    made = ExplainedCase(case, explainer, target, attribution)
+    with noting_written() as noted:
+        content = judge_and_write(desk, made, files, doubts=doubts, facts=facts)
+    there = [path for path in dict.fromkeys(noted) if path.is_file()]
+    first = [path for path in (files.sidecar, files.overlay, files.map) if path in there]
+    written(desk).files += dict.fromkeys([*first, *there])
+    return content
+
+
+def _doubts_of_prediction(desk: Desk, number: int) -> Sequence[str]:
+    """Return what is wrong with the prediction: as it is kept, where it is that of this network."""
+    session: ConceptSession = desk.job
+    kept = finished(prediction_task(session.run.experiment, number), desk.check)
+    found = open_concepts(desk, number).scene.warnings if kept is None else kept.get("warnings", ())
+    return tuple(found)

@@ -102,7 +102,7 @@ def write_record(task: Task, desk: Desk) -> Content:
         "shap": [_shares_record(one) for one in shares_of(desk)],
         "notes": notes,
         "files": [_relative(path, run.folder) for path in written(desk).files],
-        "seconds": round(session.seconds, 3),
+        "seconds": session.watch.seconds,
         "config": run.basis.config.resolved(),
         "weights_sha256": run.basis.weights_sha256,
         "code_sha256": run.basis.code_sha256,

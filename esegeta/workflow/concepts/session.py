@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,12 +15,14 @@ from torch import Tensor
 from esegeta.axes import Mask
 from esegeta.concepts import LEVELS, MatchingCriteria
 from esegeta.dissection import ConceptSources, concept_masks, find_body
+from esegeta.explain import ConceptDerivative
 from esegeta.targets import Scene
 from esegeta.volume import Case, Volume
 from esegeta.workflow.cache import fingerprint, kept_tensors
 from esegeta.workflow.cases import hash_inputs
 from esegeta.workflow.concepts.build import ConceptRun
-from esegeta.workflow.fingerprint import prediction_parts
+from esegeta.workflow.fingerprint import judged_parts, prediction_parts
+from esegeta.workflow.standing import Stopwatch
 from esegeta.workflow.task import Desk, Listener
 
 WHOLE, OF_CASE = 0, 1
@@ -66,17 +67,12 @@ class ConceptSession:
         predictor = replace(run.basis.predictor, on_windows=listener.advance)
         self.run = replace(run, basis=replace(run.basis, predictor=predictor))
         self.folder = run.folder / "work"
-        self._start = time.perf_counter()
+        self.watch = Stopwatch()
 
     @property
     def cases(self) -> list[Case]:
         """The cases, in the config's order."""
         return self.run.basis.cases
-
-    @property
-    def seconds(self) -> float:
-        """How long it has been at work."""
-        return time.perf_counter() - self._start
 
     @property
     def room_mb(self) -> float:
@@ -148,7 +144,15 @@ class ConceptSession:
         """The fingerprint of everything that decides the results."""
         keys = self.run.keys.model_dump(mode="json", exclude={"memory_mb"})
         scores = repr(self.run.basis.config.scores)
-        return fingerprint({"keys": keys, "cases": self.slope_prints, "scores": scores})
+        parts = {"keys": keys, "cases": self.slope_prints, "scores": scores}
+        return fingerprint({**parts, "maps": self._map_parts()})
+
+    def _map_parts(self) -> list[dict[str, Any]]:
+        """Return what decides how maps of each case are judged and written; empty without maps."""
+        if self.run.keys.maps == "none":
+            return []
+        method, experiment = ConceptDerivative(self.run.layers[0].name), self.run.experiment
+        return [judged_parts(experiment, case, method) for case in self.cases]
 
     def kept(self, what: str, number: int) -> dict[str, Tensor]:
         """Return the tensors that an earlier task has kept of a case.

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from esegeta.workflow.command import Command, Policy
 from esegeta.workflow.concepts import maps, pictures
@@ -53,7 +52,8 @@ def _after_results(task: Task, content: Content | None, desk: Desk) -> list[Task
             made.append(_of_case(session, number, "examples", EXAMPLES))
     desk.listener.expect(len(made))
     shown = [one.name for one in made if one.kind is EXAMPLES]
-    return [*made, _step("figures", FIGURES, shown), record_task(session, "figures")]
+    figures = _step("figures", FIGURES, shown)
+    return [*made, figures, record_task(session, figures.name)]
 
 
 def _of_case(
@@ -84,26 +84,14 @@ _kind = partial(Kind, memory_hint=MEMORY_HINT)
 GATHER = _kind(gather)
 DERIVE = _kind(derive)
 RESULTS = _kind(write_results, follow=_after_results)
-MAP = _kind(maps.make_map)
+MAP = _kind(maps.map_concept)
 EXAMPLES = _kind(pictures.show_case)
 FIGURES = _kind(pictures.draw_examples)
 
 
-@dataclass(frozen=True)
-class Tested(OneResult):
-    """How the command ended.
-
-    Args:
-        outcome: how its tasks ended, the record last.
-        record: as it stands in concepts.json; empty where the command did not come to its end.
-    """
-
-    record: dict[str, Any] = field(default_factory=dict)
-
-
 def run_concepts(
     run: ConceptRun, listener: Listener | None = None, policy: Policy | None = None
-) -> Tested:
+) -> OneResult:
     """Test concepts, and write tables, vectors, maps, figures and, last of all, concepts.json.
 
     What an earlier run of the same has finished is not done again: all of it where the record is
@@ -114,7 +102,7 @@ def run_concepts(
         Stopped: by Ctrl-C or SIGTERM; what is done is kept.
     """
     listener = listener or Silence()
-    return Tested(*run_result(_plan(run, listener), listener, policy))
+    return run_result(_plan(run, listener), listener, policy)
 
 
 def concepts_command(run: ConceptRun, listener: Listener) -> Command:

@@ -92,7 +92,7 @@ def write_summary(task: Task, desk: Desk) -> Content:
         "esegeta": __version__,
         **summary,
         "files": [str(path.relative_to(dissection.folder)) for path in found.files],
-        "seconds": round(session.seconds, 3),
+        "seconds": session.watch.seconds,
         "config": dissection.basis.config.resolved(),
         "weights_sha256": dissection.basis.weights_sha256,
         "code_sha256": dissection.basis.code_sha256,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -29,6 +28,7 @@ from esegeta.workflow.dissect.build import Dissection
 from esegeta.workflow.dissect.scratch import keep_scratch, read_scratch
 from esegeta.workflow.dissect.source import MapSource
 from esegeta.workflow.plans import image_sha256
+from esegeta.workflow.standing import Stopwatch
 from esegeta.workflow.task import Listener
 
 WHOLE = 0
@@ -104,17 +104,12 @@ class DissectionSession:
         self.source = MapSource(self.dissection, self.folder / "maps")
         self.shares = shares
         self._last: tuple[int, dict[str, Tensor]] | None = None
-        self._start = time.perf_counter()
+        self.watch = Stopwatch()
 
     @property
     def cases(self) -> list[Case]:
         """The cases, in the config's order."""
         return self.dissection.basis.cases
-
-    @property
-    def seconds(self) -> float:
-        """How long it has been at work."""
-        return time.perf_counter() - self._start
 
     def reading(self, case: Case) -> CaseReading:
         """Return the files of a case, unread."""

@@ -6,8 +6,8 @@ case that fails is named once, and what stands on all cases is not tried without
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from esegeta.workflow.one_result import OneResult, ResultPlan, result_command, r
 from esegeta.workflow.task import Content, Desk, Kind, Listener, Silence, Task
 
 STAGE = "dissection"
+LAST_OF_TRAILS = "trails"
+"""The step that ends trails, which the summary needs; only their nodes tell what it needs."""
 
 
 def first_tasks(desk: Desk) -> Iterator[Task]:
@@ -136,7 +138,7 @@ def _after_results(task: Task, content: Content | None, desk: Desk) -> list[Task
         known += len(trail_files.sampled_cases(desk))
     desk.listener.expect(known - _num_foreseen(session))
     steps = [one.name for one in tasks if one.is_step]
-    return [*tasks, summary_task(session, *steps, "trails")]
+    return [*tasks, summary_task(session, *steps, LAST_OF_TRAILS)]
 
 
 def _pictures(desk: Desk) -> list[Task]:
@@ -176,7 +178,7 @@ def _after_nodes(task: Task, content: Content | None, desk: Desk) -> list[Task]:
         tasks = _of_trails(desk, "influences", INFLUENCE)
     else:
         desk.listener.expect(-len(trail_files.sampled_cases(desk)))
-    return [*tasks, _step("trails", TRAILS, _names(tasks))]
+    return [*tasks, _step(LAST_OF_TRAILS, TRAILS, _names(tasks))]
 
 
 def _of_trails(desk: Desk, what: str, kind: Kind) -> list[Task]:
@@ -273,16 +275,13 @@ INFLUENCE = _kind(trail_files.take_influences)
 TRAILS = _kind(trail_files.write_trails)
 
 
-@dataclass(frozen=True)
 class Dissected(OneResult):
-    """How a dissection ended.
+    """How a dissection ended, under the name of its record: summary.json."""
 
-    Args:
-        outcome: outcome of its tasks, the summary last.
-        summary: content of summary.json; empty where the dissection did not finish.
-    """
-
-    summary: dict[str, Any] = field(default_factory=dict)
+    @property
+    def summary(self) -> Mapping[str, Any]:
+        """Content of summary.json; empty where the dissection did not come to its end."""
+        return self.record
 
 
 def run_dissection(
@@ -301,7 +300,7 @@ def run_dissection(
     """
     listener = listener or Silence()
     plan = _plan(DissectionSession(dissection, listener))
-    return Dissected(*run_result(plan, listener, policy))
+    return Dissected(**vars(run_result(plan, listener, policy)))
 
 
 def dissection_command(dissection: Dissection, listener: Listener) -> Command:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,14 +17,13 @@ from esegeta.report import (
     write_dataset_files,
     write_examples_table,
 )
-from esegeta.report.shapes import NotesTold, read_told
 from esegeta.results_folder import ANALYSES
-from esegeta.volume import write_json
 from esegeta.workflow.command import CommandState
 from esegeta.workflow.examples.build import ExampleStudy
 from esegeta.workflow.examples.influence_plan import InfluencePlan
 from esegeta.workflow.examples.open import case_and_target
 from esegeta.workflow.record import describe_basis, described_by_name
+from esegeta.workflow.standing import EarlierNotes, TaskRecord, sha256_by_path
 from esegeta.workflow.task import Content, Desk, Ended
 
 ALL_LAYERS = "all"
@@ -46,18 +44,16 @@ class ExamplesRecorder:
 
     def __init__(self, study: ExampleStudy, inputs: Mapping[str, Mapping[str, str]]) -> None:
         self._study = study
-        self._path = study.root / ANALYSES["examples"]
-        self._earlier = (read_told(self._path, NotesTold) or {}).get("notes") or []
-        self._start = time.perf_counter()
-        self._head = {
+        path = study.root / ANALYSES["examples"]
+        self._earlier = EarlierNotes(path)
+        head = {
             **describe_basis(study.basis),
             "examples": study.keys.model_dump(mode="json"),
             "groups": list(study.groups),
             **_influence_head(study.influence),
-            "inputs_sha256": {
-                path: sha for files in inputs.values() for path, sha in files.items()
-            },
+            "inputs_sha256": sha256_by_path(inputs),
         }
+        self._record = TaskRecord(path, head)
 
     def write(self, results: Sequence[Ended], state: CommandState, notes: Sequence[str]) -> None:
         """Write tables and record as things stand."""
@@ -65,25 +61,14 @@ class ExamplesRecorder:
         for name, rows in tables.items():
             write_examples_table(self._study.root, name, rows)
         write_dataset_files(self._study.basis.root, self._study.basis.config.keys.name)
-        write_json(
-            self._path,
-            {
-                **self._head,
-                "notes": list(notes),
-                "state": state.word,
-                "seconds": round(time.perf_counter() - self._start, 3),
-                "rank_correlation": [
-                    dict(zip(RANK_COLUMNS, row, strict=True))
-                    for row in tables.get("rank_correlation", ())
-                ],
-                "units": [described_by_name(ended) for ended in results],
-            },
-        )
+        ranks = [
+            dict(zip(RANK_COLUMNS, row, strict=True)) for row in tables.get("rank_correlation", ())
+        ]
+        self._record.write(state, notes, map(described_by_name, results), rank_correlation=ranks)
 
     def close(self, results: Sequence[Ended], desk: Desk) -> None:
         """Draw influences, and say again what an earlier run said where nothing was left to do."""
-        if results and all(ended.status == "skipped" for ended in results):
-            desk.note(*(str(note) for note in self._earlier))
+        self._earlier.repeat(results, desk)
         for ended in results:
             desk.note(*(str(note) for note in ended.content.get("notes", ())))
         plan = self._study.influence

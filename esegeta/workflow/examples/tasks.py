@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from esegeta.model import file_sha256
@@ -178,8 +179,9 @@ def list_tasks(study: ExampleStudy, inputs: Mapping[str, dict[str, str]]) -> Ite
     """
     prints = ExampleFingerprints(study, inputs)
     folder = study.root / "units"
-    yield from _case_tasks(study, prints)
-    yield from _group_tasks(study, prints)
+    cases = list(_case_tasks(study, prints))
+    yield from cases
+    yield from _group_tasks(study, prints, cases)
     if study.influence is not None:
         yield from _influence_tasks(study.influence, prints, folder)
 
@@ -212,49 +214,52 @@ def _case_tasks(study: ExampleStudy, prints: ExampleFingerprints) -> Iterator[Ta
             )
 
 
-def _group_tasks(study: ExampleStudy, prints: ExampleFingerprints) -> Iterator[Task]:
-    folder, cases = study.root / "units", study.basis.cases
+def _group_tasks(
+    study: ExampleStudy, prints: ExampleFingerprints, cases: Sequence[Task]
+) -> Iterator[Task]:
+    """Yield what stands on all cases, whose tasks it needs and whose records it reads."""
+    folder = study.root / "units"
+    items = [task for task in cases if task.kind is EMBED]
     for place, group in enumerate(study.groups if study.layer is not None else ()):
-        records = {
-            number: (folder / f"{case.name}_items.safetensors", prints.items(case))
-            for number, case in enumerate(cases)
-        }
         yield Task(
             name=f"prototypes / {group}",
             kind=SELECT,
             key=prints.group(group),
             record=folder / f"prototypes_{group}.json",
-            needs=tuple(f"{case.name} / items" for case in cases),
-            data={"finds": "prototypes", "group": group, "records": records},
+            needs=tuple(task.name for task in items),
+            data={"finds": "prototypes", "group": group, "records": _records_of(items)},
             order=(1, place),
         )
+    regions = [task for task in cases if task.kind is DESCRIBE]
     for place, label in enumerate(study.labels if study.surrogate is not None else ()):
-        records = {
-            number: (folder / f"{case.name}_regions.json", prints.regions(case))
-            for number, case in enumerate(cases)
-        }
         yield Task(
             name=f"surrogate / {label}",
             kind=FIT,
             key=prints.surrogate(label),
             record=folder / f"surrogate_{label}.json",
-            needs=tuple(f"{case.name} / regions" for case in cases),
-            data={"finds": "surrogate", "label": label, "records": records},
+            needs=tuple(task.name for task in regions),
+            data={"finds": "surrogate", "label": label, "records": _records_of(regions)},
             order=(2, place),
         )
+
+
+def _records_of(tasks: Sequence[Task]) -> dict[int, tuple[Path | None, str | None]]:
+    """Return what tasks of cases leave, and its fingerprint, by the number of the case."""
+    return {task.data["case"]: (task.record, task.key) for task in tasks}
 
 
 def _influence_tasks(
     plan: InfluencePlan, prints: ExampleFingerprints, folder: Any
 ) -> Iterator[Task]:
     for number, path in enumerate(plan.checkpoints):
+        name = f"influence / {path.name}"
         yield Task(
-            name=f"influence / {path.name}",
+            name=name,
             kind=TRACE,
             key=prints.checkpoint(plan, number),
             record=folder / f"influence_{number}.json",
             data={"finds": "influence", "number": number},
-            place=f"influence / {path.name}",
+            place=name,
             order=(3, number),
         )
     if plan.keys.leave_one_out is None:
@@ -263,13 +268,14 @@ def _influence_tasks(
         for left_out in (None, *range(len(plan.example_names))):
             named = "all" if left_out is None else f"without {plan.example_names[left_out]}"
             file = "all" if left_out is None else f"without-{left_out}"
+            name = f"leave one out / {named} / seed {seed}"
             yield Task(
-                name=f"leave one out / {named} / seed {seed}",
+                name=name,
                 kind=TRAIN,
                 key=prints.training(plan, seed, left_out),
                 record=folder / f"trained_{file}_seed-{seed}.json",
                 data={"finds": "leave one out", "seed": seed, "left_out": left_out},
-                place=f"leave one out / {named} / seed {seed}",
+                place=name,
                 order=(4, place, -1 if left_out is None else left_out),
             )
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from esegeta.report import write_rows
 from esegeta.results_folder import ANALYSES
-from esegeta.volume import write_json
 from esegeta.workflow.command import CommandState
 from esegeta.workflow.features.build import FeatureJob
 from esegeta.workflow.record import describe_basis, ending
+from esegeta.workflow.standing import TaskRecord, sha256_by_path
 from esegeta.workflow.task import Ended
 
 COLUMNS = (
@@ -48,13 +47,10 @@ class FeatureRecorder:
         self, job: FeatureJob, inputs: Mapping[str, Mapping[str, str]], *, fit_only: bool
     ) -> None:
         self._job, self._fit_only = job, fit_only
-        self._start = time.perf_counter()
-        self._head = {
+        head = {
             **describe_basis(job.basis),
             "command": "features fit" if fit_only else "features",
-            "inputs_sha256": {
-                path: sha for files in inputs.values() for path, sha in files.items()
-            },
+            "inputs_sha256": sha256_by_path(inputs),
             "about": {
                 "percentile": "part of real patches with a smaller activation, in percent",
                 "total_variation": "over the median of real patches",
@@ -64,23 +60,16 @@ class FeatureRecorder:
                 "stability": "mean correlation between seeds, the mean patch taken off",
             },
         }
+        path = job.folder / ("fit/fit.json" if fit_only else ANALYSES["features"])
+        self._record = TaskRecord(path, head)
 
     def write(self, results: Sequence[Ended], state: CommandState, notes: Sequence[str]) -> None:
         """Write table and record as things stand."""
-        folder = self._job.folder
         if not self._fit_only:
             rows = [_row(ended) for ended in results if "activation" in ended.content]
-            write_rows(folder / "features.csv", COLUMNS, rows)
-        write_json(
-            folder / ("fit/fit.json" if self._fit_only else ANALYSES["features"]),
-            {
-                **self._head,
-                "notes": list(notes),
-                "state": state.word,
-                "seconds": round(time.perf_counter() - self._start, 3),
-                "units": [{**ended.task.data["names"], **ending(ended)} for ended in results],
-            },
-        )
+            write_rows(self._job.folder / "features.csv", COLUMNS, rows)
+        units = ({**ended.task.data["names"], **ending(ended)} for ended in results)
+        self._record.write(state, notes, units)
 
 
 def _row(ended: Ended) -> dict[str, Any]:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from esegeta.explain import parameters_of
 from esegeta.report import draw_retraining, write_dice, write_dice_points
-from esegeta.report.shapes import NotesTold, read_told
 from esegeta.results_folder import PARTS
 from esegeta.retraining import REFERENCE, DiceRow, RemovalMode, Training
 from esegeta.retraining.summary import MEAN, summarize_dice, verdict
-from esegeta.volume import write_json
 from esegeta.workflow.command import CommandState
-from esegeta.workflow.record import describe_experiment
+from esegeta.workflow.record import describe_experiment, ending
 from esegeta.workflow.retrain.build import Retraining
+from esegeta.workflow.standing import EarlierNotes, TaskRecord, sha256_by_path
 from esegeta.workflow.task import Content, Desk, Ended
 
 
@@ -30,11 +28,9 @@ class RetrainingRecorder:
 
     def __init__(self, retraining: Retraining, inputs: Mapping[str, Mapping[str, str]]) -> None:
         self._retraining = retraining
-        self._path = retraining.root / PARTS["retrain"]
-        self._earlier = (read_told(self._path, NotesTold) or {}).get("notes") or []
-        self._start = time.perf_counter()
-        keys = retraining.keys
-        self._head = {
+        keys, path = retraining.keys, retraining.root / PARTS["retrain"]
+        self._earlier = EarlierNotes(path)
+        head = {
             **describe_experiment(retraining.experiment),
             "methods": {key: parameters_of(value) for key, value in retraining.methods.items()},
             "recipe": retraining.recipe.describe(),
@@ -47,10 +43,9 @@ class RetrainingRecorder:
             "folds": keys.folds,
             "random": retraining.random,
             "interval": "95 %, random effects of seeds and folds, Satterthwaite's t",
-            "inputs_sha256": {
-                path: sha for files in inputs.values() for path, sha in files.items()
-            },
+            "inputs_sha256": sha256_by_path(inputs),
         }
+        self._record = TaskRecord(path, head)
 
     def write(self, results: Sequence[Ended], state: CommandState, notes: Sequence[str]) -> None:
         """Write tables and record as things stand."""
@@ -58,16 +53,7 @@ class RetrainingRecorder:
         rows = dice_rows(results, retraining.keys.modes)
         write_dice(retraining.root, rows)
         write_dice_points(retraining.root, summarize_dice(rows, retraining.random))
-        write_json(
-            self._path,
-            {
-                **self._head,
-                "notes": list(notes),
-                "state": state.word,
-                "seconds": round(time.perf_counter() - self._start, 3),
-                "units": [described(ended) for ended in results],
-            },
-        )
+        self._record.write(state, notes, map(_described, results))
 
     def close(self, results: Sequence[Ended], desk: Desk) -> None:
         """Draw the figure, and note what the curves amount to.
@@ -75,8 +61,7 @@ class RetrainingRecorder:
         Where nothing was left to do, the notes of the run that did it are repeated.
         """
         retraining = self._retraining
-        if results and all(ended.status == "skipped" for ended in results):
-            desk.note(*(str(note) for note in self._earlier))
+        self._earlier.repeat(results, desk)
         rows = dice_rows(results, retraining.keys.modes)
         desk.note(*verdict(rows, retraining.label))
         summary = summarize_dice(rows, retraining.random)
@@ -96,16 +81,10 @@ def _title(retraining: Retraining) -> str:
     )
 
 
-def described(ended: Ended) -> dict[str, Any]:
+def _described(ended: Ended) -> dict[str, Any]:
     """Return which training ended, and how, as plain values."""
     training: Training = ended.task.data["training"]
-    return {
-        **training.describe(),
-        "status": ended.status,
-        "seconds": round(ended.seconds, 3),
-        "message": ended.message,
-        **({"traceback": ended.traceback} if ended.traceback else {}),
-    }
+    return {**training.describe(), **ending(ended)}
 
 
 def recall_training(content: Content) -> Content:

@@ -75,7 +75,7 @@ def write_results(task: Task, desk: Desk) -> Content:
     content = {
         **_record(session, found),
         FILES: [str(path.relative_to(comparison.folder)) for path in files],
-        "seconds": round(session.seconds, 3),
+        "seconds": session.watch.seconds,
     }
     keep_json(task.record, task.key, content, files)
     clear(session.folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +13,7 @@ from esegeta.workflow.cases import hash_inputs
 from esegeta.workflow.fingerprint import prediction_parts
 from esegeta.workflow.similarity.build import Comparison
 from esegeta.workflow.similarity.networks import ComparedNetwork
+from esegeta.workflow.standing import Stopwatch
 from esegeta.workflow.task import Listener
 
 MEMORY_HINT = "lower inference.batch_size, inference.window or similarity.samples"
@@ -31,12 +31,7 @@ class SimilaritySession:
         self.comparison = comparison
         self.folder = comparison.folder / "work"
         self._listener = listener
-        self._start = time.perf_counter()
-
-    @property
-    def seconds(self) -> float:
-        """How long it has been at work."""
-        return time.perf_counter() - self._start
+        self.watch = Stopwatch()
 
     def watched(self, network: ComparedNetwork) -> Predictor:
         """Return the network over windows, which are counted."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator
 
 from esegeta.workflow.command import Command, Policy
 from esegeta.workflow.one_result import (
@@ -24,21 +22,9 @@ from esegeta.workflow.task import Desk, Kind, Listener, Silence, Task
 STAGE = "similarity"
 
 
-@dataclass(frozen=True)
-class Compared(OneResult):
-    """How a comparison ended.
-
-    Args:
-        outcome: outcome of its tasks, that of the results last.
-        record: content of similarity.json; empty where the comparison did not finish.
-    """
-
-    record: Mapping[str, Any] = field(default_factory=dict)
-
-
 def run_comparison(
     comparison: Comparison, listener: Listener | None = None, policy: Policy | None = None
-) -> Compared:
+) -> OneResult:
     """Compare, and write tables, figures and, last of all, similarity.json.
 
     What an earlier run of the same comparison has finished is not done again.
@@ -48,7 +34,7 @@ def run_comparison(
         Stopped: by Ctrl-C or SIGTERM; cases that are done are kept.
     """
     listener = listener or Silence()
-    return Compared(*run_result(_plan(comparison, listener), listener, policy))
+    return run_result(_plan(comparison, listener), listener, policy)
 
 
 def comparison_command(comparison: Comparison, listener: Listener) -> Command:

@@ -42,7 +42,7 @@ from esegeta.workflow.spread.origin import Origin
 from esegeta.workflow.spread.own_gpus import num_workers_of
 from esegeta.workflow.spread.own_journal import JournalLine, done_in, read_journal
 from esegeta.workflow.spread.parts import Lot, lots_of
-from esegeta.workflow.spread.progress import Once, Tail
+from esegeta.workflow.spread.progress import Tail, ToldOnce
 from esegeta.workflow.spread.run_part import keeping_hashes
 from esegeta.workflow.spread.status import keep_expected
 from esegeta.workflow.spread.submitters import Supply, cluster_of
@@ -68,7 +68,7 @@ def run_on_cluster(
         OutputError: another process holds the output folder, or workers do not see it.
         Stopped: by Ctrl-C or SIGTERM, after what was finished has been recorded.
     """
-    policy, listener = policy or Policy(), Once(listener)
+    policy, listener = policy or Policy(), ToldOnce(listener)
     config = origin.load()
     root = origin.root(config)
     folder = SharedFolder(root, origin.command)

@@ -148,6 +148,6 @@ def _seconds_a_window(experiment: Experiment) -> tuple[float, float]:
 
 
 def _now(batch: torch.Tensor) -> float:
-    if batch.device.type == "cuda":
-        torch.cuda.synchronize(batch.device)
+    if batch.device.type != "cpu":
+        torch.get_device_module(batch.device).synchronize(batch.device)
     return time.perf_counter()

@@ -14,7 +14,7 @@ from esegeta.workflow.temporary_tables import TemporaryTables, key_of
 SCHEMA = "CREATE TABLE told (task BLOB PRIMARY KEY) WITHOUT ROWID"
 
 
-class Once:
+class ToldOnce:
     """A listener that tells another how tasks end, of each task once, though others skip it too.
 
     Args:

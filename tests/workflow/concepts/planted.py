@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from tests.experiments import Lab, _lab, save_image
 
@@ -40,15 +41,7 @@ DRIVES, IDLE, NEAR = "drives", "idle", "near"
 def planted_lab(folder: Path) -> Lab:
     """Return an experiment on six cases with three concepts, as masks of each case."""
     (folder / "planted_concepts.py").write_text(NETWORK, encoding="utf-8")
-    head = torch.zeros(2, CHANNELS, 1, 1)
-    head[1, :, 0, 0] = torch.tensor([2.0, 0.0, 1.0, 0.3, -0.3, 0.2])
-    state = {
-        "units.weight": torch.eye(CHANNELS)[..., None, None].clone(),
-        "units.bias": torch.zeros(CHANNELS),
-        "head.weight": head,
-        "head.bias": torch.tensor([0.0, -2.0]),
-    }
-    save_file(state, folder / "w.safetensors")
+    save_file(planted_state(), folder / "w.safetensors")
     model = {
         "kind": "module",
         "class": "planted_concepts:Planted",
@@ -76,6 +69,18 @@ def planted_lab(folder: Path) -> Lab:
         "randoms": 30,
     }
     return lab
+
+
+def planted_state() -> dict[str, Tensor]:
+    """Return the weights of the network."""
+    head = torch.zeros(2, CHANNELS, 1, 1)
+    head[1, :, 0, 0] = torch.tensor([2.0, 0.0, 1.0, 0.3, -0.3, 0.2])
+    return {
+        "units.weight": torch.eye(CHANNELS)[..., None, None].clone(),
+        "units.bias": torch.zeros(CHANNELS),
+        "head.weight": head,
+        "head.bias": torch.tensor([0.0, -2.0]),
+    }
 
 
 def depth_of(shape: tuple[int, ...]) -> np.ndarray:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from esegeta.workflow.spread.folder import SharedFolder
 from esegeta.workflow.spread.own_journal import OwnJournal
-from esegeta.workflow.spread.progress import Once, Tail
+from esegeta.workflow.spread.progress import Tail, ToldOnce
 from esegeta.workflow.task import Ended, Silence
 from tests.workflow.tasks import number_task
 
@@ -36,7 +36,7 @@ class Heard(Silence):
 
 def test_a_task_that_others_skip_is_reported_once(tmp_path: Path) -> None:
     heard = Heard()
-    once = Once(heard)
+    once = ToldOnce(heard)
     for number, status in ((0, "skipped"), (1, "done"), (0, "skipped"), (1, "skipped")):
         once.end(Ended(number_task(tmp_path, number), status))
     assert heard.ended == [("number 0", "skipped"), ("number 1", "done")]

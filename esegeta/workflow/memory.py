@@ -1,13 +1,16 @@
-"""How much memory is free, and how much the process holds: of the device, or of the host."""
+"""Memory of the device or of the host: how much is free, held and allowed; and giving it back."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import resource
 import sys
 from pathlib import Path
 
 import torch
+
+from esegeta.model import modules_in_use
 
 MEMINFO = Path("/proc/meminfo")
 STATUS = Path("/proc/self/status")
@@ -23,10 +26,25 @@ LIMITS = (
 
 def free_bytes(device: torch.device) -> float:
     """Return the memory that is free where the network runs; infinite where it cannot be told."""
-    if device.type == "cuda":
-        return float(torch.cuda.mem_get_info(device)[0])
+    if device.type != "cpu":
+        return float(torch.get_device_module(device).mem_get_info(device)[0])
     known = [_meminfo_bytes("MemAvailable"), *(_left_bytes(*paths) for paths in LIMITS)]
     return min((value for value in known if value is not None), default=float("inf"))
+
+
+def limit_memory(device: torch.device, limit: float) -> None:
+    """Let torch refuse bytes of a device beyond a limit, so that a smaller batch is tried."""
+    if device.type != "cpu":
+        module = torch.get_device_module(device)
+        total = module.get_device_properties(device).total_memory
+        module.set_per_process_memory_fraction(min(1.0, limit / total), device)
+
+
+def release_unused() -> None:
+    """Let go of what nothing holds any more: objects in circles, and what devices keep cached."""
+    gc.collect()
+    for module in modules_in_use():
+        module.empty_cache()
 
 
 def release_heap() -> None:
@@ -41,8 +59,8 @@ def release_heap() -> None:
 
 def held_bytes(device: torch.device) -> float:
     """Return the memory that the process holds by now: torch's on a device, else all of it."""
-    if device.type == "cuda":
-        return float(torch.cuda.memory_reserved(device))
+    if device.type != "cpu":
+        return float(torch.get_device_module(device).memory_reserved(device))
     try:
         for line in STATUS.read_text().splitlines():
             if line.startswith("VmRSS:"):
