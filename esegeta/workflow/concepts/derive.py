@@ -29,8 +29,8 @@ TOGETHER = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Unit:
-    """A target of a case, of a slab or of a component.
+class SlopeTarget:
+    """A target whose slopes are taken: of a case, of a slab or of a component.
 
     Args:
         key: under which its slopes are kept.
@@ -58,27 +58,27 @@ def derive(task: Task, desk: Desk) -> Content:
     run = session.run
     predictor = run.basis.predictor
     desk.begin(task.name, [task], 2 * len(predictor.windows(opened.volume.batch)))
-    units = list(_units(session, desk, opened, number))
+    frozen = list(_slope_targets(session, desk, opened, number))
     layers = [layer.name for layer in run.layers]
     found: dict[str, list[Tensor]] = {}
-    for first in range(0, len(units), TOGETHER):
-        some = units[first : first + TOGETHER]
-        objectives = [Objective.of(predictor, unit.target, opened.volume) for unit in some]
-        for unit, slopes in zip(some, layer_slopes(objectives, layers), strict=True):
+    for first in range(0, len(frozen), TOGETHER):
+        some = frozen[first : first + TOGETHER]
+        objectives = [Objective.of(predictor, one.target, opened.volume) for one in some]
+        for one, slopes in zip(some, layer_slopes(objectives, layers), strict=True):
             for name in layers:
-                found.setdefault(f"{unit.key}|{name}", []).append(slopes[name])
-            found.setdefault(f"{unit.key}|groups", []).append(torch.tensor(unit.group))
-            found.setdefault(f"{unit.key}|false", []).append(torch.tensor(unit.is_false))
+                found.setdefault(f"{one.key}|{name}", []).append(slopes[name])
+            found.setdefault(f"{one.key}|groups", []).append(torch.tensor(one.group))
+            found.setdefault(f"{one.key}|false", []).append(torch.tensor(one.is_false))
     kept = {key: torch.stack(rows) for key, rows in found.items()}
-    kept |= {f"{unit.key}|unit": _as_bytes(unit.target.unit) for unit in units}
+    kept |= {f"{one.key}|unit": _as_bytes(one.target.unit) for one in frozen}
     # A case without any target still leaves a record.
     keep_tensors(task.record, task.key, kept or {"nothing": torch.zeros(1)})
     return {}
 
 
-def _units(
+def _slope_targets(
     session: ConceptSession, desk: Desk, opened: OpenConcepts, number: int
-) -> Iterator[Unit]:
+) -> Iterator[SlopeTarget]:
     run = session.run
     for plan in run.targets:
         try:
@@ -91,14 +91,14 @@ def _units(
         for target in targets.values():
             for group, part in _parts(session, opened, number, plan, target):
                 try:
-                    own.append(Unit(plan.name, group, part.freeze(opened.scene)))
+                    own.append(SlopeTarget(plan.name, group, part.freeze(opened.scene)))
                 except EmptyTargetError as error:
                     missing = error.message
         if not own and missing:
             desk.note(f"left out: {missing}")
         yield from own
         if run.keys.errors is not None and plan.keys.label is not None:
-            yield from _error_units(session, opened, number, plan, plan.keys.label)
+            yield from _error_targets(session, opened, number, plan, plan.keys.label)
 
 
 def _parts(
@@ -126,9 +126,9 @@ def _parts(
             yield group, replace(target, over=Roi(part, name), live=False)
 
 
-def _error_units(
+def _error_targets(
     session: ConceptSession, opened: OpenConcepts, number: int, plan: TargetPlan, label: str | int
-) -> Iterator[Unit]:
+) -> Iterator[SlopeTarget]:
     """Yield the largest components of a predicted label, each by its mean logit."""
     errors = session.run.keys.errors
     assert errors is not None
@@ -141,7 +141,9 @@ def _error_units(
         target = VoxelTarget(label, over=Component(rank), reduce="mean").freeze(scene)
         centre = _centre(mask)
         group = next(group for group, slab in slabs if bool(slab.flatten()[centre]))
-        yield Unit(f"errors {plan.name}", group, target, is_false=not bool((mask & truth).any()))
+        yield SlopeTarget(
+            f"errors {plan.name}", group, target, is_false=not bool((mask & truth).any())
+        )
 
 
 def _centre(mask: Mask) -> int:
