@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
 from esegeta.axes import Mask
 from esegeta.errors import ConfigError, EmptyTargetError
@@ -21,6 +20,7 @@ from esegeta.targets import (
 from esegeta.workflow.cache import keep_tensors
 from esegeta.workflow.concepts.gather import slabs_of
 from esegeta.workflow.concepts.session import ConceptSession, OpenConcepts, open_concepts
+from esegeta.workflow.concepts.slopes import ERRORS_OF, UNITS, WHOLE_OF, CaseSlopes
 from esegeta.workflow.plans import TargetPlan
 from esegeta.workflow.task import Content, Desk, Task
 
@@ -33,13 +33,15 @@ class SlopeTarget:
     """A target whose slopes are taken: of a case, of a slab or of a component.
 
     Args:
-        key: under which its slopes are kept.
+        of: whether it is a target itself or a component of its label.
+        name: name of the target.
         group: the number of its case or slab.
         target: frozen.
         is_false: whether it is a component that no ground truth meets.
     """
 
-    key: str
+    of: str
+    name: str
     group: int
     target: FrozenTarget
     is_false: bool = False
@@ -60,19 +62,19 @@ def derive(task: Task, desk: Desk) -> Content:
     desk.begin(task.name, [task], 2 * len(predictor.windows(opened.volume.batch)))
     frozen = list(_slope_targets(session, desk, opened, number))
     layers = [layer.name for layer in run.layers]
-    found: dict[str, list[Tensor]] = {}
+    found = CaseSlopes()
     for first in range(0, len(frozen), TOGETHER):
         some = frozen[first : first + TOGETHER]
         objectives = [Objective.of(predictor, one.target, opened.volume) for one in some]
         for one, slopes in zip(some, layer_slopes(objectives, layers), strict=True):
-            for name in layers:
-                found.setdefault(f"{one.key}|{name}", []).append(slopes[name])
-            found.setdefault(f"{one.key}|groups", []).append(torch.tensor(one.group))
-            found.setdefault(f"{one.key}|false", []).append(torch.tensor(one.is_false))
-    kept = {key: torch.stack(rows) for key, rows in found.items()}
-    kept |= {f"{one.key}|unit": _as_bytes(one.target.unit) for one in frozen}
+            found.add(one.of, one.name, one.group, {name: slopes[name] for name in layers})
+            if one.of == ERRORS_OF:
+                found.tell_false(one.name, one.is_false)
+            else:
+                found.units[one.name] = one.target.unit
     # A case without any target still leaves a record.
-    keep_tensors(task.record, task.key, kept or {"nothing": torch.zeros(1)})
+    kept = found.stacked() or {"nothing": torch.zeros(1)}
+    keep_tensors(task.record, task.key, kept, facts={UNITS: found.units})
     return {}
 
 
@@ -91,7 +93,7 @@ def _slope_targets(
         for target in targets.values():
             for group, part in _parts(session, opened, number, plan, target):
                 try:
-                    own.append(SlopeTarget(plan.name, group, part.freeze(opened.scene)))
+                    own.append(SlopeTarget(WHOLE_OF, plan.name, group, part.freeze(opened.scene)))
                 except EmptyTargetError as error:
                     missing = error.message
         if not own and missing:
@@ -142,7 +144,7 @@ def _error_targets(
         centre = _centre(mask)
         group = next(group for group, slab in slabs if bool(slab.flatten()[centre]))
         yield SlopeTarget(
-            f"errors {plan.name}", group, target, is_false=not bool((mask & truth).any())
+            ERRORS_OF, plan.name, group, target, is_false=not bool((mask & truth).any())
         )
 
 
@@ -150,7 +152,3 @@ def _centre(mask: Mask) -> int:
     """Return a voxel of a mask, the middle one in their order."""
     voxels = mask.flatten().nonzero()[:, 0]
     return int(voxels[len(voxels) // 2])
-
-
-def _as_bytes(text: str) -> Tensor:
-    return torch.tensor(list(text.encode()), dtype=torch.uint8)
