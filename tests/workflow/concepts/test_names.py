@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.experiments import Lab, esegeta
@@ -48,7 +46,7 @@ def done(tmp_path_factory: pytest.TempPathFactory, quick_concepts: None) -> Lab:
     concepts = lab.keys["concepts"]["concepts"]
     lab.keys["concepts"] |= {
         "layers": ["units", *LAYERS],
-        "concepts": {name: concepts[DRIVES] for name in ("segments", "positions", "shap")},
+        "concepts": dict.fromkeys(("segments", "positions", "shap"), concepts[DRIVES]),
         "targets": TARGETS,
         "level": 0.5,
         "discover": {"count": 2, "method": "kmeans", "scales": [20]},
@@ -78,7 +76,7 @@ def test_layers_with_names_of_our_own_have_their_own_figures(done: Lab) -> None:
     for layer in LAYERS:
         for row, same in zip(found[layer], found["units"], strict=True):
             assert row["tested_on"] == same["tested_on"] == "3"
-            assert float(row["size"]) == pytest.approx(float(same["size"]), rel=0.01)
+            assert float(row["size"]) == pytest.approx(float(same["size"]), rel=0.05)
 
 
 @pytest.mark.slow
