@@ -30,6 +30,8 @@ MARK = "fingerprint"
 """The key under which a record holds its fingerprint."""
 FILES = "files"
 """The key under which a JSON record names the files that belong to it, beside it."""
+FACTS = "facts"
+"""The key under which the header of a record of tensors holds plain values."""
 TENSORS = ".safetensors"
 RECORD = "record"
 """The only entry of a tensor file's header: of several, the file's bytes would vary in order."""
@@ -105,7 +107,23 @@ def kept_tensors(path: Path, key: str, *, only: Collection[str] | None = None) -
     Raises:
         OutputError: they are gone.
     """
-    found = read_tensors(path, key, only=only)
+    return _kept(path, key, only)[1]
+
+
+def kept_facts(path: Path, key: str) -> dict[str, Any]:
+    """Return the plain values that an earlier task has kept beside its tensors.
+
+    Raises:
+        OutputError: they are gone.
+    """
+    facts: dict[str, Any] = _kept(path, key, ())[0][FACTS]
+    return facts
+
+
+def _kept(
+    path: Path, key: str, only: Collection[str] | None
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    found = tensors_with_header(path, key, only=only)
     if found is None:
         raise OutputError(
             f"{path}: cannot be read, though it was written before",
@@ -114,14 +132,32 @@ def kept_tensors(path: Path, key: str, *, only: Collection[str] | None = None) -
     return found
 
 
+def name_of_tensor(*parts: str | int) -> str:
+    """Return the name of a tensor in a record: no two rows of words and numbers have the same.
+
+    Names of layers, targets and concepts are not ours: whatever stands between them, they may hold.
+    """
+    return json.dumps(parts)
+
+
 def keep_tensors(
-    path: Path, key: str, tensors: Mapping[str, Tensor], files: Iterable[Path] = ()
+    path: Path,
+    key: str,
+    tensors: Mapping[str, Tensor],
+    files: Iterable[Path] = (),
+    *,
+    facts: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a record of tensors with its fingerprint, whole or not at all; see `keep_json`.
 
-    Only the files that are named belong to it: what a task keeps to go on with may go.
+    Args:
+        path: path of the record.
+        key: fingerprint of the record.
+        tensors: by name; see `name_of_tensor`.
+        files: files that belong to it, no others: what a task keeps to go on with may go.
+        facts: plain values that its header holds beside them.
     """
-    header = {MARK: key, CONTENTS: contents_of(files, path)}
+    header = {FACTS: dict(facts or {}), MARK: key, CONTENTS: contents_of(files, path)}
     with atomic_path(path) as temporary:
         save_with_header(temporary, header, on_host(tensors))
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
 from esegeta.axes import Mask
 from esegeta.errors import ConfigError, EmptyTargetError
@@ -21,6 +20,7 @@ from esegeta.targets import (
 from esegeta.workflow.cache import keep_tensors
 from esegeta.workflow.concepts.gather import slabs_of
 from esegeta.workflow.concepts.session import ConceptSession, OpenConcepts, open_concepts
+from esegeta.workflow.concepts.slopes import ERRORS_OF, UNITS, WHOLE_OF, CaseSlopes
 from esegeta.workflow.plans import TargetPlan
 from esegeta.workflow.task import Content, Desk, Task
 
@@ -29,17 +29,19 @@ TOGETHER = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Unit:
-    """A target of a case, of a slab or of a component.
+class SlopeTarget:
+    """A target whose slopes are taken: of a case, of a slab or of a component.
 
     Args:
-        key: under which its slopes are kept.
+        of: whether it is a target itself or a component of its label.
+        name: name of the target.
         group: the number of its case or slab.
         target: frozen.
         is_false: whether it is a component that no ground truth meets.
     """
 
-    key: str
+    of: str
+    name: str
     group: int
     target: FrozenTarget
     is_false: bool = False
@@ -58,27 +60,27 @@ def derive(task: Task, desk: Desk) -> Content:
     run = session.run
     predictor = run.basis.predictor
     desk.begin(task.name, [task], 2 * len(predictor.windows(opened.volume.batch)))
-    units = list(_units(session, desk, opened, number))
+    frozen = list(_slope_targets(session, desk, opened, number))
     layers = [layer.name for layer in run.layers]
-    found: dict[str, list[Tensor]] = {}
-    for first in range(0, len(units), TOGETHER):
-        some = units[first : first + TOGETHER]
-        objectives = [Objective.of(predictor, unit.target, opened.volume) for unit in some]
-        for unit, slopes in zip(some, layer_slopes(objectives, layers), strict=True):
-            for name in layers:
-                found.setdefault(f"{unit.key}|{name}", []).append(slopes[name])
-            found.setdefault(f"{unit.key}|groups", []).append(torch.tensor(unit.group))
-            found.setdefault(f"{unit.key}|false", []).append(torch.tensor(unit.is_false))
-    kept = {key: torch.stack(rows) for key, rows in found.items()}
-    kept |= {f"{unit.key}|unit": _as_bytes(unit.target.unit) for unit in units}
+    found = CaseSlopes()
+    for first in range(0, len(frozen), TOGETHER):
+        some = frozen[first : first + TOGETHER]
+        objectives = [Objective.of(predictor, one.target, opened.volume) for one in some]
+        for one, slopes in zip(some, layer_slopes(objectives, layers), strict=True):
+            found.add(one.of, one.name, one.group, {name: slopes[name] for name in layers})
+            if one.of == ERRORS_OF:
+                found.tell_false(one.name, one.is_false)
+            else:
+                found.units[one.name] = one.target.unit
     # A case without any target still leaves a record.
-    keep_tensors(task.record, task.key, kept or {"nothing": torch.zeros(1)})
+    kept = found.stacked() or {"nothing": torch.zeros(1)}
+    keep_tensors(task.record, task.key, kept, facts={UNITS: found.units})
     return {}
 
 
-def _units(
+def _slope_targets(
     session: ConceptSession, desk: Desk, opened: OpenConcepts, number: int
-) -> Iterator[Unit]:
+) -> Iterator[SlopeTarget]:
     run = session.run
     for plan in run.targets:
         try:
@@ -91,14 +93,14 @@ def _units(
         for target in targets.values():
             for group, part in _parts(session, opened, number, plan, target):
                 try:
-                    own.append(Unit(plan.name, group, part.freeze(opened.scene)))
+                    own.append(SlopeTarget(WHOLE_OF, plan.name, group, part.freeze(opened.scene)))
                 except EmptyTargetError as error:
                     missing = error.message
         if not own and missing:
             desk.note(f"left out: {missing}")
         yield from own
         if run.keys.errors is not None and plan.keys.label is not None:
-            yield from _error_units(session, opened, number, plan, plan.keys.label)
+            yield from _error_targets(session, opened, number, plan, plan.keys.label)
 
 
 def _parts(
@@ -126,9 +128,9 @@ def _parts(
             yield group, replace(target, over=Roi(part, name), live=False)
 
 
-def _error_units(
+def _error_targets(
     session: ConceptSession, opened: OpenConcepts, number: int, plan: TargetPlan, label: str | int
-) -> Iterator[Unit]:
+) -> Iterator[SlopeTarget]:
     """Yield the largest components of a predicted label, each by its mean logit."""
     errors = session.run.keys.errors
     assert errors is not None
@@ -141,14 +143,12 @@ def _error_units(
         target = VoxelTarget(label, over=Component(rank), reduce="mean").freeze(scene)
         centre = _centre(mask)
         group = next(group for group, slab in slabs if bool(slab.flatten()[centre]))
-        yield Unit(f"errors {plan.name}", group, target, is_false=not bool((mask & truth).any()))
+        yield SlopeTarget(
+            ERRORS_OF, plan.name, group, target, is_false=not bool((mask & truth).any())
+        )
 
 
 def _centre(mask: Mask) -> int:
     """Return a voxel of a mask, the middle one in their order."""
     voxels = mask.flatten().nonzero()[:, 0]
     return int(voxels[len(voxels) // 2])
-
-
-def _as_bytes(text: str) -> Tensor:
-    return torch.tensor(list(text.encode()), dtype=torch.uint8)

@@ -20,6 +20,7 @@ from esegeta.concepts import (
     random_cavs,
 )
 from esegeta.errors import DataError
+from esegeta.workflow.cache import name_of_tensor
 from esegeta.workflow.concepts.session import WHOLE, ConceptSession
 from esegeta.workflow.task import Desk
 
@@ -99,16 +100,14 @@ def vectors_of(desk: Desk) -> list[Vectors]:
 
 def segments_of_all(kept: list[dict[str, Tensor]]) -> AllSegments:
     """Return where the supervoxels of all cases lie."""
-    counts = [len(one["segments|places"]) for one in kept]
-    return AllSegments(
-        np.repeat(np.arange(len(kept)), counts),
-        np.concatenate([one["segments|places"].numpy() for one in kept]),
-    )
+    places = [one[name_of_tensor("places of segments")].numpy() for one in kept]
+    counts = [len(own) for own in places]
+    return AllSegments(np.repeat(np.arange(len(kept)), counts), np.concatenate(places))
 
 
 def _require_voxels(session: ConceptSession, kept: list[dict[str, Tensor]]) -> None:
     for name in session.run.concepts.names:
-        if not any(int(one[f"{name}|voxels"]) for one in kept):
+        if not any(int(one[name_of_tensor("voxels", name)]) for one in kept):
             place = session.run.basis.config.document.place(("concepts", "concepts", name))
             raise DataError(
                 f'{place}: concepts.concepts.{name}: concept "{name}" has no voxel within the body '
@@ -123,16 +122,16 @@ def _named(
     parts, levels = [], []
     for one in kept:
         for group in range(session.run.num_groups_of(name)):
-            key = f"{name}|{group}"
-            if f"{key}|levels" not in one:
+            level = one.get(name_of_tensor("levels", name, group))
+            if level is None:
                 continue
-            positives = one[f"{key}|positives|{layer}"].double().numpy()
-            counters = one[f"{key}|counters|{layer}"].double().numpy()
+            positives = one[name_of_tensor("positives", name, group, layer)].double().numpy()
+            counters = one[name_of_tensor("counters", name, group, layer)].double().numpy()
             shape = (len(positives), -1, positives.shape[1])
             parts.append(
                 Examples(positives, counters.reshape(shape), np.full(len(positives), group))
             )
-            levels.append(one[f"{key}|levels"].numpy())
+            levels.append(level.numpy())
     if not parts:
         why = "no part of it has another place in the body to be compared with"
         return Vectors(layer, name, NAMED, 0, 0, refused=why)
@@ -153,7 +152,9 @@ def _discovered(
 ) -> list[Vectors]:
     keys = session.run.keys.discover
     assert keys is not None
-    activations = np.concatenate([one[f"segments|{layer}"].double().numpy() for one in kept])
+    activations = np.concatenate(
+        [one[name_of_tensor("segments", layer)].double().numpy() for one in kept]
+    )
     found = discover(activations, keys.method, count=keys.count, seed=session.seed)
     vectors = []
     for group in range(len(found.centres)):

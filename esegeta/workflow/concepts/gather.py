@@ -10,7 +10,7 @@ from torch import Tensor
 from esegeta.axes import Mask
 from esegeta.concepts import ConceptPieces, ball, draw_pieces, supervoxels
 from esegeta.predict import VoxelLists, pool_regions
-from esegeta.workflow.cache import keep_tensors
+from esegeta.workflow.cache import keep_tensors, name_of_tensor
 from esegeta.workflow.concepts.session import (
     ConceptSession,
     OpenConcepts,
@@ -43,9 +43,9 @@ def gather(task: Task, desk: Desk) -> Content:
     named = _pieces_of_case(session, opened, number)
     for part in named:
         lists += [part.pieces.positives, part.pieces.counters]
-        found[f"{part.concept}|{part.group}|levels"] = part.pieces.levels
+        found[name_of_tensor("levels", part.concept, part.group)] = part.pieces.levels
     for name, mask in opened.masks.items():
-        found[f"{name}|voxels"] = mask.sum()
+        found[name_of_tensor("voxels", name)] = mask.sum()
     segments = _segments(session, opened, number, found) if run.keys.discover else None
     if segments is not None:
         lists.append(segments)
@@ -68,12 +68,12 @@ def gather(task: Task, desk: Desk) -> Content:
                 ("counters", part.pieces.counters),
             ):
                 rows = seen.means[first : first + one.num_regions]
-                found[f"{part.concept}|{part.group}|{what}|{layer.name}"] = rows.float()
+                found[name_of_tensor(what, part.concept, part.group, layer.name)] = rows.float()
                 first += one.num_regions
         if segments is not None:
-            found[f"segments|{layer.name}"] = seen.means[first:].float()
+            found[name_of_tensor("segments", layer.name)] = seen.means[first:].float()
         if voxels is not None:
-            found[f"positions|{layer.name}"] = seen.samples
+            found[name_of_tensor("positions", layer.name)] = seen.samples
     found |= _shown(session, opened, number)
     keep_tensors(task.record, task.key, found)
     return {}
@@ -95,10 +95,10 @@ def _shown(session: ConceptSession, opened: OpenConcepts, number: int) -> dict[s
                 room_mb=session.room_mb,
                 generator=session.generator(place, SHOWN + rank),
             )
-            found[f"{name}|{place}|levels"] = torch.tensor([ANYWHERE])
+            found[name_of_tensor("levels", name, place)] = torch.tensor([ANYWHERE])
             for layer, (own, others) in pooled.items():
-                found[f"{name}|{place}|positives|{layer}"] = own
-                found[f"{name}|{place}|counters|{layer}"] = others
+                found[name_of_tensor("positives", name, place, layer)] = own
+                found[name_of_tensor("counters", name, place, layer)] = others
     return found
 
 
@@ -194,7 +194,7 @@ def _segments(
                 dim=1,
             )
         )
-    found["segments|places"] = torch.cat(facts)
+    found[name_of_tensor("places of segments")] = torch.cat(facts)
     return VoxelLists.of(lists)
 
 
@@ -223,9 +223,9 @@ def _positions(
             weights.append(torch.full((len(rows[-1]),), len(voxels) / max(len(rows[-1]), 1)))
         chosen = torch.cat(rows)
         drawn.append(chosen)
-        found[f"shap|{plan.name}|rows"] = torch.tensor([first, first + len(chosen)])
-        found[f"shap|{plan.name}|is_label"] = label.flatten()[chosen]
-        found[f"shap|{plan.name}|weights"] = torch.cat(weights)
-        found[f"shap|{plan.name}|groups"] = groups.flatten()[chosen]
+        found[name_of_tensor("rows", plan.name)] = torch.tensor([first, first + len(chosen)])
+        found[name_of_tensor("is_label", plan.name)] = label.flatten()[chosen]
+        found[name_of_tensor("weights", plan.name)] = torch.cat(weights)
+        found[name_of_tensor("groups", plan.name)] = groups.flatten()[chosen]
         first += len(chosen)
     return torch.cat(drawn) if drawn else None

@@ -8,9 +8,10 @@ import numpy as np
 from torch import Tensor
 
 from esegeta.concepts import ConceptCompleteness, Contrast, Positions, completeness, contrast, holm
+from esegeta.workflow.cache import name_of_tensor
 from esegeta.workflow.concepts.fit import DISCOVERED, NAMED, Vectors, vectors_of
-from esegeta.workflow.concepts.rows import slopes_of
 from esegeta.workflow.concepts.session import WHOLE, ConceptSession
+from esegeta.workflow.concepts.slopes import ERRORS_OF, are_false, slopes_of
 from esegeta.workflow.task import Desk
 
 
@@ -137,13 +138,13 @@ def _shares(
 def _positions(kept: list[dict[str, Tensor]], layer: str, target: str) -> Positions:
     parts = []
     for one in kept:
-        first, stop = one[f"shap|{target}|rows"].tolist()
+        first, stop = one[name_of_tensor("rows", target)].tolist()
         parts.append(
             (
-                one[f"positions|{layer}"][first:stop].double().numpy(),
-                one[f"shap|{target}|is_label"].numpy(),
-                one[f"shap|{target}|weights"].double().numpy(),
-                one[f"shap|{target}|groups"].numpy(),
+                one[name_of_tensor("positions", layer)][first:stop].double().numpy(),
+                one[name_of_tensor("is_label", target)].numpy(),
+                one[name_of_tensor("weights", target)].double().numpy(),
+                one[name_of_tensor("groups", target)].numpy(),
             )
         )
     return Positions(*(np.concatenate(column) for column in zip(*parts, strict=True)))
@@ -154,10 +155,8 @@ def _error_row(
 ) -> ErrorRow:
     keys = session.run.keys.errors
     assert keys is not None
-    key = f"errors {target}"
-    slopes = slopes_of(kept, key, vectors.layer)
-    flags = [one[f"{key}|false"].numpy() for one in kept if f"{key}|false" in one]
-    is_false = np.concatenate(flags) if flags else np.zeros(0, dtype=bool)
+    slopes = slopes_of(kept, ERRORS_OF, target, vectors.layer)
+    is_false = are_false(kept, target)
     counts = int(is_false.sum()), int((~is_false).sum())
     place = (vectors.layer, vectors.concept, target, *counts)
     if vectors.refused or vectors.fit is None:

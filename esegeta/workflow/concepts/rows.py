@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from torch import Tensor
-
 from esegeta.concepts import (
     Slopes,
     Tcav,
@@ -15,6 +12,7 @@ from esegeta.concepts import (
 )
 from esegeta.workflow.concepts.fit import Vectors, vectors_of
 from esegeta.workflow.concepts.session import WHOLE, ConceptSession
+from esegeta.workflow.concepts.slopes import UNITS, WHOLE_OF, slopes_of
 from esegeta.workflow.task import Desk
 
 
@@ -48,34 +46,18 @@ def rows_of(desk: Desk) -> list[Row]:
     session: ConceptSession = desk.job
 
     def test() -> list[Row]:
-        kept = [session.kept("slopes", number) for number in range(len(session.cases))]
+        numbers = range(len(session.cases))
+        kept = [session.kept("slopes", number) for number in numbers]
+        units = [session.facts("slopes", number)[UNITS] for number in numbers]
         rows = []
         for plan in session.run.targets:
-            unit = _unit_of(kept, plan.name)
+            unit = next((own[plan.name] for own in units if plan.name in own), "")
             for vectors in vectors_of(desk):
-                slopes = slopes_of(kept, plan.name, vectors.layer)
+                slopes = slopes_of(kept, WHOLE_OF, plan.name, vectors.layer)
                 rows.append(_row(session, vectors, plan.name, slopes, unit))
         return _adjusted(rows)
 
     return desk.once("rows", test, depth=WHOLE)
-
-
-def slopes_of(kept: list[dict[str, Tensor]], key: str, layer: str) -> Slopes | None:
-    """Return the slopes of a target by a layer over all cases; None where no case has any."""
-    own = [one for one in kept if f"{key}|{layer}" in one]
-    if not own:
-        return None
-    return Slopes(
-        np.concatenate([one[f"{key}|{layer}"].double().numpy() for one in own]),
-        np.concatenate([one[f"{key}|groups"].numpy() for one in own]),
-    )
-
-
-def _unit_of(kept: list[dict[str, Tensor]], target: str) -> str:
-    """Return the unit of a target, as it was kept beside its slopes."""
-    key = f"{target}|unit"
-    found = next((one[key] for one in kept if key in one), None)
-    return "" if found is None else bytes(found.tolist()).decode()
 
 
 def _row(

@@ -18,7 +18,7 @@ from esegeta.dissection import ConceptSources, concept_masks, find_body
 from esegeta.explain import ConceptDerivative
 from esegeta.targets import Scene
 from esegeta.volume import Case, Volume
-from esegeta.workflow.cache import fingerprint, kept_tensors
+from esegeta.workflow.cache import fingerprint, kept_facts, kept_tensors
 from esegeta.workflow.cases import hash_inputs
 from esegeta.workflow.concepts.build import ConceptRun
 from esegeta.workflow.fingerprint import judged_parts, prediction_parts
@@ -29,6 +29,8 @@ WHOLE, OF_CASE = 0, 1
 """How deep in the scope (case) something is remembered."""
 MEMORY_HINT = "lower inference.batch_size, inference.window or concepts.memory_mb"
 PART_OF_MEMORY = 0.5
+LAYOUT = 2
+"""Of what is kept of cases: what was kept by other names is made again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +141,11 @@ class ConceptSession:
         errors = None if keys.errors is None else keys.errors.components
         return [fingerprint({"case": one, "errors": errors}) for one in self.case_prints]
 
+    def record_print(self, what: str, number: int) -> str:
+        """Return the fingerprint of what is kept of a case: of its layout too."""
+        prints = self.slope_prints if what == "slopes" else self.case_prints
+        return fingerprint({"layout": LAYOUT, "of": prints[number]})
+
     @cached_property
     def fingerprint(self) -> str:
         """The fingerprint of everything that decides the results."""
@@ -160,8 +167,15 @@ class ConceptSession:
         Raises:
             OutputError: they are gone.
         """
-        prints = self.slope_prints if what == "slopes" else self.case_prints
-        return kept_tensors(self.record(what, number), prints[number])
+        return kept_tensors(self.record(what, number), self.record_print(what, number))
+
+    def facts(self, what: str, number: int) -> dict[str, Any]:
+        """Return the plain values that an earlier task has kept of a case beside its tensors.
+
+        Raises:
+            OutputError: they are gone.
+        """
+        return kept_facts(self.record(what, number), self.record_print(what, number))
 
 
 def open_concepts(desk: Desk, number: int) -> OpenConcepts:

@@ -28,13 +28,9 @@ def _first_tasks(desk: Desk) -> Iterator[Task]:
     desk.listener.expect(2 * len(session.cases) + 1)
     tasks = []
     for number in range(len(session.cases)):
-        for what, kind, prints in (
-            ("regions", GATHER, session.case_prints),
-            ("slopes", DERIVE, session.slope_prints),
-        ):
-            task = _of_case(
-                session, number, what, kind, session.record(what, number), prints[number]
-            )
+        for what, kind in (("regions", GATHER), ("slopes", DERIVE)):
+            record, key = session.record(what, number), session.record_print(what, number)
+            task = _of_case(session, number, what, kind, record, key)
             tasks.append(task)
             yield replace(task, place=session.cases[number].name)
     yield _step("results", RESULTS, [task.name for task in tasks])
