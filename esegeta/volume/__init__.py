@@ -55,6 +55,7 @@ from esegeta.volume.intensity_rules import Span
 from esegeta.volume.kinds import holds_dicom, is_picture
 from esegeta.volume.label_maps import (
     read_label_map,
+    read_labels_of_case,
     read_source_labels,
     write_label_map,
     write_source_labels,
@@ -157,6 +158,7 @@ __all__ = [
     "read_beside",
     "read_case",
     "read_label_map",
+    "read_labels_of_case",
     "read_source_labels",
     "read_volume",
     "read_written",
