@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 import itertools
-import json
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from esegeta.errors import ConfigError
-from esegeta.plain_json import parse_json
+from esegeta.plain_json import json_sha256, parse_json
 from esegeta.volume import write_json
 from esegeta.workflow.spread.folder import SharedFolder
 
@@ -188,4 +186,4 @@ def keep_shares(
 
 
 def _print_of(marks: Sequence[str]) -> str:
-    return hashlib.sha256(json.dumps(sorted(marks)).encode()).hexdigest()
+    return json_sha256(sorted(marks))
