@@ -4,6 +4,7 @@ from esegeta.volume.alignment import require_same_grid
 from esegeta.volume.atomic import (
     atomic_path,
     is_alive,
+    json_before_list,
     noting_written,
     output_faults,
     plain_values,
@@ -143,6 +144,7 @@ __all__ = [
     "is_image",
     "is_interpolated",
     "is_picture",
+    "json_before_list",
     "label_copy",
     "load_volume",
     "map_copy",
