@@ -10,9 +10,9 @@ from torch import Tensor
 from esegeta.concepts import (
     Slopes,
     Tcav,
-    holm,
     score_concept,
 )
+from esegeta.multiple_tests import holm
 from esegeta.workflow.concepts.fit import Vectors, vectors_of
 from esegeta.workflow.concepts.session import WHOLE, ConceptSession
 from esegeta.workflow.task import Desk
