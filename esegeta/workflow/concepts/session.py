@@ -112,8 +112,7 @@ class ConceptSession:
         names = ("pool", "pieces", "piece_mm", "counters", "slabs", "discover", "shap", "randoms")
         keys = run.keys.model_dump(mode="json")
         if keys["discover"] is not None:
-            # On cubic voxels: the supervoxels of records that do not say so were made otherwise.
-            keys["discover"] = {"scales": keys["discover"]["scales"], "voxels": "cubic"}
+            keys["discover"] = keys["discover"]["scales"]
         return [
             fingerprint(
                 {
