@@ -14,6 +14,10 @@ USERS = ("LOGNAME", "USER", "LNAME", "USERNAME")
 """Where Python looks for the name of who works here, before it asks the system."""
 
 
+MOST_COUNTED = 10_000
+"""Of workers, parts, and what each of them has: more is a mistake, and nobody's machine."""
+
+
 def name_the_user() -> None:
     """Give a user id without a name, as containers have, one that libraries can ask for.
 

@@ -18,6 +18,7 @@ from esegeta.cli.options import (
     Overrides,
     Quiet,
 )
+from esegeta.machine import MOST_COUNTED
 
 if TYPE_CHECKING:
     from esegeta.config.cluster import ClusterKeys
@@ -248,7 +249,7 @@ def plan(
     parts: Annotated[
         int | None,
         typer.Option(
-            "--parts", metavar="N", min=1, max=10_000, help="Number of parts; by default 16."
+            "--parts", metavar="N", min=1, max=MOST_COUNTED, help="Number of parts; by default 16."
         ),
     ] = None,
     command: OfCommand = "run",

@@ -15,6 +15,7 @@ from scipy.stats import chi2, f, rankdata, studentized_range
 
 from esegeta.compare.merge import Competitor
 from esegeta.compare.score_table import Ranking, ScoreTable, mean_by_case
+from esegeta.multiple_tests import holm
 
 EXACT_UP_TO = 50
 """Pairs up to which the p-value is exact."""
@@ -82,20 +83,6 @@ def least_corrected_p(num_pairs: int, num_tests: int) -> float:
 def fewest_pairs(num_tests: int, alpha: float) -> int:
     """Return how many pairs it takes for the smallest corrected p-value to lie below alpha."""
     return math.floor(1 + math.log2(num_tests / alpha)) + 1
-
-
-def holm(p_values: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:
-    """Return p-values that hold for a whole family of tests.
-
-        p'_(i) = max over j <= i of min(1, (m - j + 1) p_(j)),    p_(1) <= ... <= p_(m)
-
-    Source: Holm, A Simple Sequentially Rejective Multiple Test Procedure, 1979.
-    """
-    order = np.argsort(p_values, kind="stable")
-    steps = p_values[order] * np.arange(len(p_values), 0, -1)
-    adjusted = np.empty_like(p_values)
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
-    return adjusted
 
 
 def _exact_p(doubled: tuple[int, ...], difference: int) -> float:
@@ -194,7 +181,7 @@ def compare_pairs(table: ScoreTable) -> tuple[PairedScores, ...]:
         return ()
     pairs = [compare_pair(table, *pair) for pair in competitor_pairs(table.competitors)]
     tested = [pair.outcome.p for pair in pairs if pair.outcome is not None]
-    corrected = iter(holm(np.array(tested, dtype=float)).tolist())
+    corrected = iter(holm(tested))
     return tuple(
         pair if pair.outcome is None else replace(pair, p_holm=next(corrected)) for pair in pairs
     )

@@ -27,7 +27,6 @@ from esegeta.concepts.supervoxels import supervoxels
 from esegeta.concepts.tcav import (
     Slopes,
     Tcav,
-    holm,
     interval_over_cases,
     p_of_one_more,
     score_concept,
@@ -60,7 +59,6 @@ __all__ = [
     "generalise",
     "held_out_accuracy",
     "held_out_dice",
-    "holm",
     "interval_over_cases",
     "matched_cosine",
     "mean_cosine",

@@ -164,23 +164,6 @@ def interval_over_cases(values: Float[np.ndarray, " C"], *, seed: int) -> tuple[
     return float(low), float(high)
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values after Holm's step-down; NaN, of what was not tested, counts as one test.
-
-    Source: Holm, A simple sequentially rejective multiple test procedure (1979).
-    """
-    count = len(p_values)
-    known = [math.inf if math.isnan(p) else p for p in p_values]
-    adjusted = [math.nan] * count
-    highest = 0.0
-    for rank, place in enumerate(sorted(range(count), key=lambda place: known[place])):
-        if math.isinf(known[place]):
-            break
-        highest = max(highest, min((count - rank) * known[place], 1.0))
-        adjusted[place] = highest
-    return adjusted
-
-
 def _alignment(cavs: Sequence[Cav], slopes: Slopes) -> float:
     vector = np.mean([cav.vector for cav in cavs], axis=0)
     slope = slopes.mean

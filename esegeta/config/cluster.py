@@ -8,12 +8,11 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from esegeta.config.keys import Keys
+from esegeta.machine import MOST_COUNTED
 
 ClusterKind = Literal["local", "slurm", "pbs", "sge", "lsf", "htcondor", "address", "allocation"]
 ADDRESS = re.compile(r"[a-z]+://\S+:\d+")
 SCRATCH = re.compile(r"(?:\$\w+|\$\{\w+\}|[\w./~+@%,:=-])+")
-MOST = 10_000
-"""Of anything that is counted here: more is a mistake, and nobody's machine."""
 WALLTIME = re.compile(r"(?:(\d+)-)?(\d{1,3}):([0-5]\d):([0-5]\d)")
 
 
@@ -22,8 +21,8 @@ class ClusterKeys(Keys):
 
     kind: ClusterKind = "local"
     workers: int | Literal["auto"] = Field(default="auto")
-    gpus_per_worker: int = Field(default=1, ge=0, le=MOST)
-    cpus_per_worker: int = Field(default=4, ge=1, le=MOST)
+    gpus_per_worker: int = Field(default=1, ge=0, le=MOST_COUNTED)
+    cpus_per_worker: int = Field(default=4, ge=1, le=MOST_COUNTED)
     memory_gb: float = Field(default=16.0, ge=0.1, le=1e6)
     walltime: str = "04:00:00"
     queue: str | None = Field(default=None, min_length=1)
@@ -32,7 +31,7 @@ class ClusterKeys(Keys):
     prologue: list[str] = Field(default_factory=list)
     scratch: str | None = None
     address: str | None = None
-    tasks_per_gpu: int = Field(default=1, ge=1, le=MOST)
+    tasks_per_gpu: int = Field(default=1, ge=1, le=MOST_COUNTED)
 
     @property
     def num_workers(self) -> int | None:
@@ -45,8 +44,8 @@ class ClusterKeys(Keys):
         is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 1
         if not is_number and value != "auto":
             raise ValueError(f"must be a whole number, at least 1, or auto (found {value!r})")
-        if is_number and value > MOST:
-            raise ValueError(f"must be at most {MOST} (found {value})")
+        if is_number and value > MOST_COUNTED:
+            raise ValueError(f"must be at most {MOST_COUNTED} (found {value})")
         return value
 
     @field_validator("scratch")

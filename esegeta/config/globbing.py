@@ -1,9 +1,10 @@
-"""Files that a pattern matches, found without walking through a whole machine."""
+"""Files that a pattern matches, found without walking through a whole machine; their order."""
 
 from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -73,3 +74,9 @@ def system_folder(path: Path) -> str:
 def _refuse_system(path: str, pattern: str) -> None:
     if system := system_folder(Path(path)):
         raise DataError(f"{pattern!r} searches {system}, which contains no images")
+
+
+def natural_order(name: str) -> list[tuple[int, str]]:
+    """Return a key by which unit 2 comes before unit 10."""
+    parts = re.split(r"(\d+)", name)
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]

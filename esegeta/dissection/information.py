@@ -100,8 +100,8 @@ def normalised_information(x: Int[Tensor, "D N"], y: Int[Tensor, " N"]) -> Float
         counts = torch.bincount(places, minlength=len(rows) * num_x * num_y)
         known = (rows >= 0).sum(dim=1).clamp(min=1)
         joint = counts.reshape(len(rows), num_x, num_y).double() / known[:, None, None]
-        of_x, of_y = _entropy(joint.sum(dim=2)), _entropy(joint.sum(dim=1))
-        shared = of_x + of_y - _entropy(joint.flatten(1))
+        of_x, of_y = (entropy(joint.sum(dim=dim), axis=1) for dim in (2, 1))
+        shared = of_x + of_y - entropy(joint.flatten(1), axis=1)
         ratio = 2 * shared.clamp(min=0) / (of_x + of_y)
         constant = (of_x == 0) | (of_y == 0)
         found.append(torch.where(constant, torch.zeros_like(ratio), ratio.clamp(max=1)))
@@ -127,5 +127,6 @@ def dependence(x: Int[Tensor, " N"], y: Int[Tensor, " N"], drawn: Int[Tensor, "D
     return Dependence(own, float(chance.mean()), (1 + reached) / (1 + len(drawn)))
 
 
-def _entropy(shares: Float[Tensor, "D K"]) -> Float[Tensor, " D"]:
-    return -torch.xlogy(shares, shares).sum(dim=1)
+def entropy(shares: Tensor, *, axis: int) -> Tensor:
+    """Return -sum p ln p along an axis, along which the shares add up to 1."""
+    return -torch.xlogy(shares, shares).sum(dim=axis)

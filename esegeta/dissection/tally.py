@@ -17,6 +17,7 @@ from torch import Tensor
 
 from esegeta.axes import Mask
 from esegeta.dissection.above import Above
+from esegeta.dissection.information import entropy
 from esegeta.predict import cut_by_masks
 
 
@@ -181,5 +182,4 @@ def tally(above: Above, partition: ConceptParts, num_units: int) -> OverlapTally
 
 def _entropy(counts: Tensor, total: int) -> Tensor:
     """Return -sum p ln p over the first axis of counts."""
-    shares = counts.double() / total
-    return -torch.xlogy(shares, shares).sum(dim=0)
+    return entropy(counts.double() / total, axis=0)

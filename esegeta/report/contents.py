@@ -7,12 +7,12 @@ now, is found before anything reads it.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from esegeta.plain_json import json_sha256
 from esegeta.volume import plain_values
 
 CONTENTS = "contents"
@@ -42,7 +42,7 @@ def is_sealed(content: Mapping[str, Any]) -> bool:
 
 def _seal_of(content: Mapping[str, Any]) -> str:
     others = {key: value for key, value in content.items() if key != SEAL}
-    return hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()
+    return json_sha256(others)
 
 
 def contents_of(paths: Iterable[Path], record: Path, **staged: Path) -> dict[str, dict[str, Any]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from esegeta.errors import RunError, suggest
 from esegeta.plain_json import parse_json
 from esegeta.report.shapes import RunTold, require_told
 from esegeta.results_folder import ANALYSES, DATASET, REPORT, RUN_RECORD, TABLES
-from esegeta.volume import write_json, write_text
+from esegeta.volume import json_before_list, write_json, write_text
 
 UNFIT_FOR_FILES = re.compile(r'[\s./\\:*?"<>|]')
 """What separates the parts of a layer's name, and what no file name should hold."""
@@ -272,6 +271,10 @@ def write_dataset_files(root: Path, name: str) -> None:
     write_text(root / ".bidsignore", "".join(f"{pattern}\n" for pattern in NOT_OF_BIDS))
 
 
+UNITS = "units"
+"""The key of run.json under which the tasks stand, behind all that is said of the run itself."""
+
+
 def write_record(root: Path, record: Mapping[str, Any]) -> None:
     """Write run.json."""
     write_json(root / RUN_RECORD, record)
@@ -293,9 +296,7 @@ def read_record_head(root: Path) -> dict[str, Any]:
     """
     try:
         with (root / RUN_RECORD).open(encoding="utf-8") as stream:
-            text = "".join(takewhile(lambda line: not line.startswith('  "units": ['), stream))
-        is_cut = text.rstrip().endswith((",", "{"))
-        content = parse_json(text.rstrip().removesuffix(",") + "}" if is_cut else text)
+            content = parse_json(json_before_list(stream, UNITS))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -41,6 +41,11 @@ class Sensitivity(Score):
         if self.samples < 1 or self.radius <= 0:
             raise ConfigError(f"{self.name}: samples and radius must be above zero")
 
+    @classmethod
+    def aspect(cls) -> str:
+        """Return the aspect that the largest and the mean change share."""
+        return "sensitivity"
+
     def changes(
         self, attribution: Attribution, context: ScoreContext
     ) -> Float64[Tensor, " samples"]:
@@ -96,11 +101,6 @@ class SensitivityMax(Sensitivity):
     name: ClassVar[str] = "sensitivity_max"
     metrics: ClassVar[tuple[Metric, ...]] = (Metric("sensitivity_max", "lower"),)
 
-    @classmethod
-    def aspect(cls) -> str:
-        """Return the aspect that the largest and the mean change share."""
-        return "sensitivity"
-
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return the largest relative change."""
         return Judgement({self.name: float(self.changes(attribution, context).max())})
@@ -129,11 +129,6 @@ class SensitivityAvg(Sensitivity):
 
     name: ClassVar[str] = "sensitivity_avg"
     metrics: ClassVar[tuple[Metric, ...]] = (Metric("sensitivity_avg", "lower"),)
-
-    @classmethod
-    def aspect(cls) -> str:
-        """Return the aspect that the largest and the mean change share."""
-        return "sensitivity"
 
     def _judge(self, attribution: Attribution, context: ScoreContext) -> Judgement:
         """Return the mean relative change."""

@@ -4,6 +4,7 @@ from esegeta.volume.alignment import require_same_grid
 from esegeta.volume.atomic import (
     atomic_path,
     is_alive,
+    json_before_list,
     noting_written,
     output_faults,
     plain_values,
@@ -55,6 +56,7 @@ from esegeta.volume.intensity_rules import Span
 from esegeta.volume.kinds import holds_dicom, is_picture
 from esegeta.volume.label_maps import (
     read_label_map,
+    read_labels_of_case,
     read_source_labels,
     write_label_map,
     write_source_labels,
@@ -142,6 +144,7 @@ __all__ = [
     "is_image",
     "is_interpolated",
     "is_picture",
+    "json_before_list",
     "label_copy",
     "load_volume",
     "map_copy",
@@ -157,6 +160,7 @@ __all__ = [
     "read_beside",
     "read_case",
     "read_label_map",
+    "read_labels_of_case",
     "read_source_labels",
     "read_volume",
     "read_written",

@@ -9,9 +9,10 @@ import os
 import platform
 import re
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -161,13 +162,30 @@ def _json_parts(content: Mapping[str, Any]) -> Iterator[str]:
         return
     start = "{"
     for key, value in content.items():
-        yield f"{start}\n  {_json_text(str(key))}: "
+        yield f"{start}\n{_entry(key)}"
         start = ","
         if isinstance(value, Iterator):
             yield from _json_list(value)
         else:
             yield _json_text(value).replace("\n", "\n  ")
     yield "\n}\n"
+
+
+def _entry(key: Any) -> str:
+    """Return how the line begins on which an entry of a file stands."""
+    return f"  {_json_text(str(key))}: "
+
+
+def json_before_list(lines: Iterable[str], key: str) -> str:
+    """Return the JSON of what `write_json` wrote before a list; of all where there is none.
+
+    Args:
+        lines: lines of the file; none is read beyond the first of the list.
+        key: key under which the list stands.
+    """
+    start = f"{_entry(key)}["
+    text = "".join(takewhile(lambda line: not line.startswith(start), lines)).rstrip()
+    return f"{text.removesuffix(',')}}}" if text.endswith((",", "{")) else text
 
 
 def _json_list(entries: Iterator[Any]) -> Iterator[str]:

@@ -17,7 +17,10 @@ from torch import Tensor
 from esegeta.axes import LabelMap
 from esegeta.errors import DataError
 from esegeta.volume.alignment import require_same_grid
+from esegeta.volume.case import Case
 from esegeta.volume.files import read_label_file
+from esegeta.volume.grid import Grid
+from esegeta.volume.kinds import is_picture
 from esegeta.volume.nifti import write_nifti
 from esegeta.volume.preprocess import Preprocess
 from esegeta.volume.reading import Reading, ReadingWarning
@@ -79,6 +82,25 @@ def read_source_labels(path: Path, name: str, source: Source) -> LabelMap:
     # A volume without a channel, that went nowhere.
     still = Volume(torch.zeros((0, *source.grid.shape)), source.grid, source, name=name)
     return read_label_map(path, still)
+
+
+def read_labels_of_case(path: Path, case: Case, grid: Grid, reading: Reading) -> LabelMap:
+    """Read a label map of a case on the grid of its image's file, without reading the image.
+
+    Args:
+        path: path of the label map.
+        case: the case.
+        grid: grid of its image's file.
+        reading: how its image is read.
+
+    Raises:
+        DataError: the values are not integers.
+        GridError: the map does not hold the voxels of that file.
+    """
+    axes = reading.picture_axes if is_picture(case.images[0]) else None
+    layout = reading.with_spacing(case.spacing_mm).layout
+    source = Source(grid, None, case.images, axes, reading.nan_to_zero, layout)
+    return read_source_labels(path, case.name, source)
 
 
 def write_label_map(path: Path, labels: LabelMap, volume: Volume) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from esegeta.errors import OutputError
-from esegeta.plain_json import parse_json
+from esegeta.plain_json import json_sha256, parse_json
 from esegeta.report.contents import (
     CONTENTS,
     Check,
@@ -39,8 +38,7 @@ RECORD = "record"
 
 def fingerprint(parts: Mapping[str, Any]) -> str:
     """Return the SHA-256 of plain values, in hexadecimal; the order of keys does not matter."""
-    text = json.dumps(parts, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return json_sha256(parts, default=str)
 
 
 def finished(task: Task, check: Check = "quick") -> Content | None:

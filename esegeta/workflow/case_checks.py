@@ -25,11 +25,9 @@ from esegeta.volume import (
     Grid,
     Reading,
     ReadingWarning,
-    Source,
     check_case,
     check_whole,
-    is_picture,
-    read_source_labels,
+    read_labels_of_case,
 )
 
 IMAGE_BYTES_READ = 1 << 27
@@ -134,9 +132,6 @@ def check_truths(
 
 def _read_labels(path: Path, case: Case, reading: Reading, grid: Grid) -> LabelMap:
     """Read a label map on the grid of its image's file."""
-    axes = reading.picture_axes if is_picture(case.images[0]) else None
-    layout = reading.with_spacing(case.spacing_mm).layout
-    source = Source(grid, None, case.images, axes, reading.nan_to_zero, layout)
     with warnings.catch_warnings(action="ignore", category=ReadingWarning):
         # What is done to its values is noted when it is used.
-        return read_source_labels(path, case.name, source)
+        return read_labels_of_case(path, case, grid, reading)

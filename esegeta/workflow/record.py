@@ -25,6 +25,7 @@ from esegeta.report import (
     write_regions,
     write_scores,
 )
+from esegeta.report.files import UNITS
 from esegeta.report.shapes import RunTold, read_told
 from esegeta.results_folder import (
     CURVES_TABLE,
@@ -92,7 +93,7 @@ class Recorder:
         }
         # `units` are its tasks, under a key that whoever reads run.json relies on.
         units, predictions = self._units(results), describe_predictions(self._predictions())
-        write_record(root, {**record, "units": units, "predictions": predictions})
+        write_record(root, {**record, UNITS: units, "predictions": predictions})
 
     def _stale(self, results: Iterable[Ended]) -> list[str]:
         predictions = describe_predictions(self._predictions())

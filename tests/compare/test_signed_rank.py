@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from esegeta.compare.significance import fewest_pairs, holm, least_corrected_p, signed_rank
+from esegeta.compare.significance import fewest_pairs, least_corrected_p, signed_rank
 
 
 def drawn(num: int, seed: int, *, rounded: bool = False) -> np.ndarray:
@@ -82,30 +82,6 @@ def test_the_effect_of_a_known_example() -> None:
     ranks = {1.0: 1, 2.0: 2, -2.5: 3, -3.0: 4, 4.0: 5, 5.0: 6, 7.0: 7, 8.0: 8}
     against = ranks[-2.5] + ranks[-3.0]
     assert found.effect == pytest.approx((36 - 2 * against) / 36)
-
-
-def slow_holm(p_values: list[float]) -> list[float]:
-    """Step down: the smallest times m, the next times m - 1; never below the one before."""
-    left = sorted(range(len(p_values)), key=lambda place: p_values[place])
-    adjusted = [0.0] * len(p_values)
-    floor = 0.0
-    for step, place in enumerate(left):
-        floor = max(floor, min(1.0, (len(p_values) - step) * p_values[place]))
-        adjusted[place] = floor
-    return adjusted
-
-
-@pytest.mark.parametrize("num", [1, 2, 7, 40])
-def test_holm_equals_a_slow_rewrite(num: int) -> None:
-    p_values = np.random.default_rng(num).uniform(0, 0.2, num)
-    p_values[num // 2 :] = np.round(p_values[num // 2 :], 2)  # ties
-    assert holm(p_values).tolist() == pytest.approx(slow_holm(p_values.tolist()))
-
-
-def test_holm_of_known_values() -> None:
-    found = holm(np.array([0.01, 0.04, 0.03, 0.005]))
-    assert found.tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm(np.zeros(0)).tolist() == []
 
 
 @pytest.mark.parametrize("num_tests", [1, 3, 28, 780])

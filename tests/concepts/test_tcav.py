@@ -13,7 +13,6 @@ from esegeta.concepts import (
     Cav,
     Slopes,
     generalise,
-    holm,
     interval_over_cases,
     random_cavs,
     score_concept,
@@ -169,13 +168,6 @@ def test_a_target_without_slope_has_size_zero_and_p_one() -> None:
     found = score_concept(cavs, cavs, nothing, steps=steps, seed=0)
     assert (found.p_larger, found.size, found.alignment) == (1.0, 0.0, 0.0)
     assert found.p_cases == 1.0
-
-
-def test_holm_steps_down() -> None:
-    """By hand: 4 x .01, 3 x .02, 2 x .03 (not below .06), 1 x .04 (not below .06)."""
-    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
-    refused = holm([0.01, math.nan])
-    assert refused[0] == pytest.approx(0.02) and math.isnan(refused[1])
 
 
 def test_intervals_over_cases_cover_the_mean() -> None:

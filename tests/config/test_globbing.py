@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from esegeta.config.globbing import find_all, system_folder
+from esegeta.config.globbing import find_all, natural_order, system_folder
 from esegeta.errors import DataError
 from tests.config.folders import touch
 
@@ -27,3 +27,9 @@ def test_a_pattern_that_matches_in_too_many_folders_is_refused(
 )
 def test_system_folders_are_recognised_except_shared_memory(path: str, system: str) -> None:
     assert system_folder(Path(path)) == system
+
+
+def test_numbers_in_names_are_in_their_order() -> None:
+    names = ["step_900", "step_1000", "step_1000b", "Step_2", "10", "9", ""]
+    found = sorted(names, key=natural_order)
+    assert found == ["", "9", "10", "Step_2", "step_900", "step_1000", "step_1000b"]

@@ -16,7 +16,14 @@ import pytest
 
 from esegeta.errors import DiskFullError, OutputError
 from esegeta.stop import Stopped, stopped_by_signals
-from esegeta.volume import atomic_path, sweep, write_json, write_map, write_text
+from esegeta.volume import (
+    atomic_path,
+    json_before_list,
+    sweep,
+    write_json,
+    write_map,
+    write_text,
+)
 from tests.builders import volume
 
 
@@ -137,6 +144,20 @@ def test_iterators_are_written_to_json_like_lists(content: dict[str, Any], tmp_p
     for name, given in (("whole", content), ("streamed", streamed)):
         write_json(tmp_path / name, given)
         assert (tmp_path / name).read_text(encoding="utf-8") == expected
+
+
+@pytest.mark.parametrize("head", [{}, {"a": [1, {"b": 2}], "units": 3}, {"a": "units", "b": None}])
+@pytest.mark.parametrize("entries", [[], [1, {"c": [2]}]])
+def test_what_stands_before_a_list_is_read_without_it(
+    head: dict[str, Any], entries: list[Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {**head, "tasks": iter(entries), "behind": 1})
+    lines = iter(path.read_text().splitlines(keepends=True))
+    assert json.loads(json_before_list(lines, "tasks")) == head
+    assert json.loads(
+        json_before_list(path.read_text().splitlines(keepends=True), "others")
+    ) == json.loads(path.read_text())
 
 
 def test_an_iterator_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:

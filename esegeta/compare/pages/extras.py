@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from esegeta.compare.pages.runs import ReportRun
+from esegeta.config.globbing import natural_order
 from esegeta.report import name_in_cell
 from esegeta.report.page import Section, Sink, TableEntry
 from esegeta.report.shapes import NotesTold, foreign_in, read_told
@@ -76,6 +76,4 @@ def _table(path: Path) -> TableEntry | None:
 
 def _picture_order(path: Path) -> tuple[int, list[tuple[int, str]]]:
     """Return a key by which a folder's own pictures come first, and unit 2 before unit 10."""
-    parts = re.split(r"(\d+)", path.name)
-    numbered = [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
-    return len(path.parts), numbered
+    return len(path.parts), natural_order(path.name)

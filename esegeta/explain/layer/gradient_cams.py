@@ -8,6 +8,7 @@ blended as the logits are.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -157,6 +158,25 @@ def rectified(result: LayerResult) -> LayerResult:
     return replace(result, voxels=result.voxels.relu(), positions=positions)
 
 
+def rectified_sum(
+    fields: LayerFields, of_units: Callable[[LayerFields, Tensor], Tensor]
+) -> LayerResult:
+    """Return the positive part of a sum over units, a mean over passes.
+
+    Args:
+        fields: activations and slopes of the layer.
+        of_units: takes the fields of a pass and indices of units; returns their sum `*G`.
+    """
+    total = fields.grid.zeros(1, fields.objective.x)
+    passes = fields.by_pass()
+    for own in passes:
+        for units in own.groups():
+            total[0] += of_units(own, units)
+    total /= len(passes)
+    voxels = fields.grid.to_voxels(total).contiguous()
+    return rectified(LayerResult(voxels, total, fields.grid))
+
+
 @dataclass(frozen=True)
 class GradCamPP(LayerMethod):
     """Grad-CAM with channel weights in which each position has its own coefficient.
@@ -188,19 +208,15 @@ class GradCamPP(LayerMethod):
 
     def explain_layer(self, objective: Objective, site: Site) -> LayerResult:
         """Return the map, the same for all input channels."""
-        fields = LayerFields.of(objective, site)
-        total = fields.grid.zeros(1, objective.x)
-        passes = fields.by_pass()
-        for own in passes:
-            for units in own.groups():
-                rises = own.slopes(units).relu_()
-                activations = own.activations(units)
-                sums = activations.relu().flatten(1).sum(dim=1, dtype=torch.float64)
-                weights = _higher_order_weights(rises, sums)
-                total[0] += torch.einsum("k,k...->...", weights, activations)
-        total /= len(passes)
-        voxels = fields.grid.to_voxels(total).contiguous()
-        return rectified(LayerResult(voxels, total, fields.grid))
+        return rectified_sum(LayerFields.of(objective, site), _weighted_by_position)
+
+
+def _weighted_by_position(fields: LayerFields, units: Tensor) -> Tensor:
+    """Return `sum_k w_k A_k` of some units, on the layer's grid."""
+    rises = fields.slopes(units).relu_()
+    activations = fields.activations(units)
+    sums = activations.relu().flatten(1).sum(dim=1, dtype=torch.float64)
+    return torch.einsum("k,k...->...", _higher_order_weights(rises, sums), activations)
 
 
 def _higher_order_weights(rises: PositionValues, sums: Tensor) -> Tensor:

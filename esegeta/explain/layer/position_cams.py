@@ -13,7 +13,7 @@ from esegeta.explain.cost import Cost
 from esegeta.explain.explainer import Traits
 from esegeta.explain.layer.assemble import LayerFields, LayerSum
 from esegeta.explain.layer.cut import Site
-from esegeta.explain.layer.gradient_cams import GROUP, rectified
+from esegeta.explain.layer.gradient_cams import GROUP, rectified_sum
 from esegeta.explain.layer.method import LayerMethod, LayerResult
 from esegeta.explain.layer.shared import slope_in
 from esegeta.explain.meaning import (
@@ -108,15 +108,12 @@ class XResCam(LayerMethod):
         fields = LayerFields.of(objective, site)
         thin = objective.windows.slice_axis
         sides = [1 if axis == thin else self.pool for axis in range(len(fields.grid.shape))]
-        total = fields.grid.zeros(1, objective.x)
-        passes = fields.by_pass()
-        for own in passes:
-            for units in own.groups():
-                pooled = expand_pooled(own.slopes(units), sides, self.mode)
-                total[0] += pooled.mul_(own.activations(units)).sum(dim=0)
-        total /= len(passes)
-        voxels = fields.grid.to_voxels(total).contiguous()
-        return rectified(LayerResult(voxels, total, fields.grid))
+
+        def of_units(own: LayerFields, units: Tensor) -> Tensor:
+            pooled = expand_pooled(own.slopes(units), sides, self.mode)
+            return pooled.mul_(own.activations(units)).sum(dim=0)
+
+        return rectified_sum(fields, of_units)
 
 
 def expand_pooled(data: PositionValues, sides: list[int], mode: Pooling) -> PositionValues:

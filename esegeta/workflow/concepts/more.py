@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from esegeta.concepts import ConceptCompleteness, Contrast, Positions, completeness, contrast, holm
+from esegeta.concepts import ConceptCompleteness, Contrast, Positions, completeness, contrast
+from esegeta.multiple_tests import holm
 from esegeta.workflow.cache import name_of_tensor
 from esegeta.workflow.concepts.fit import DISCOVERED, NAMED, Vectors, vectors_of
 from esegeta.workflow.concepts.session import WHOLE, ConceptSession

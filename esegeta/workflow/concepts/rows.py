@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from esegeta.concepts import (
     Slopes,
     Tcav,
-    holm,
     score_concept,
 )
+from esegeta.multiple_tests import holm
 from esegeta.workflow.concepts.fit import Vectors, vectors_of
 from esegeta.workflow.concepts.session import WHOLE, ConceptSession
 from esegeta.workflow.concepts.slopes import UNITS, WHOLE_OF, slopes_of

@@ -26,16 +26,22 @@ def add_case(task: Task, desk: Desk) -> Content:
     Raises:
         EsegetaError: the case cannot be read.
     """
-    session: DissectionSession = desk.job
-    number = task.data["case"]
-    case = session.cases[number]
-    desk.begin(task.name, [task], session.source.num_windows(case))
-    search, reading = _search(desk), session.reading(case)
+    session, number, reading = _open(task, desk)
+    search = _search(desk)
     if task.data["turn"] == 0:
         open_first(session, number, reading)
-    for maps in session.source.maps(case, reading.image):
+    for maps in session.source.maps(session.cases[number], reading.image):
         search.add(maps, number)
     return {}
+
+
+def _open(task: Task, desk: Desk) -> tuple[DissectionSession, int, CaseReading]:
+    """Begin a pass over a case; return the session, the case's number, and its reading."""
+    session: DissectionSession = desk.job
+    number: int = task.data["case"]
+    case = session.cases[number]
+    desk.begin(task.name, [task], session.source.num_windows(case))
+    return session, number, session.reading(case)
 
 
 def open_first(session: DissectionSession, number: int, reading: CaseReading) -> None:
@@ -102,12 +108,8 @@ def count_overlaps(task: Task, desk: Desk) -> Content:
         EsegetaError: the case cannot be read.
     """
     assert task.record is not None and task.key is not None
-    session: DissectionSession = desk.job
-    number = task.data["case"]
-    case = session.cases[number]
-    desk.begin(task.name, [task], session.source.num_windows(case))
-    reading = session.reading(case)
-    maps = session.source.maps(case, reading.image)
+    session, number, reading = _open(task, desk)
+    maps = session.source.maps(session.cases[number], reading.image)
     partition = session.partition(number, reading)
     body = session.body(number, reading)
     counting = session.dissection.counting
@@ -133,12 +135,9 @@ def count_best(task: Task, desk: Desk) -> Content:
         EsegetaError: the case cannot be read.
     """
     assert task.record is not None and task.key is not None
-    session: DissectionSession = desk.job
-    number = task.data["case"]
-    case = session.cases[number]
-    desk.begin(task.name, [task], session.source.num_windows(case))
-    best, reading = _best_thresholds(desk), session.reading(case)
-    maps = session.source.maps(case, reading.image)
+    session, number, reading = _open(task, desk)
+    best = _best_thresholds(desk)
+    maps = session.source.maps(session.cases[number], reading.image)
     partition = session.partition(number, reading)
     chosen = thresholds_of_case(best["thresholds"], best["fold"][number])
     both, union = count_held_out(session.dissection.parts, chosen, partition, maps)

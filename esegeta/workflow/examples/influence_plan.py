@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TypeVar
 
 from esegeta.config import RunConfig, blamed_on, list_cases
 from esegeta.config.examples import InfluenceKeys
+from esegeta.config.globbing import natural_order
 from esegeta.config.lines import Document
 from esegeta.config.schema import RetrainKeys
 from esegeta.errors import (
@@ -137,18 +137,12 @@ def _find_checkpoints(config: RunConfig, keys: InfluenceKeys) -> tuple[Path, ...
                 f"{place}: examples.influence.checkpoints[{index}]: {folder} is a folder",
                 hint=f"name the files in it: {pattern.rstrip('/')}/*.safetensors",
             )
-        found += sorted(paths, key=_by_numbers)
+        found += sorted(paths, key=lambda path: natural_order(str(path)))
     for path in found:
         if found.count(path) > 1:
             place = config.document.place((*BLOCK, "checkpoints"))
             raise ConfigError(f"{place}: examples.influence.checkpoints: {path} is listed twice")
     return tuple(found)
-
-
-def _by_numbers(path: Path) -> list[tuple[int, str]]:
-    """Return a key by which step_900 comes before step_1000."""
-    parts = re.split(r"(\d+)", str(path))
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
 
 
 def _rates(config: RunConfig, keys: InfluenceKeys, count: int) -> tuple[float, ...]:

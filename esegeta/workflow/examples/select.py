@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -48,11 +48,48 @@ def select_items(task: Task, desk: Desk) -> Content:
     return content
 
 
+@dataclass(frozen=True, eq=False)
+class ChosenItems:
+    """What is chosen of a group of items.
+
+    Args:
+        group: name of the group.
+        places: of its N items among all.
+        names: of its items.
+        between: distances between them, `N N`.
+        width: of the kernel.
+        prototypes: items that stand for the others.
+        criticisms: items that these do not stand for.
+    """
+
+    group: str
+    places: Tensor
+    names: list[str]
+    between: Tensor
+    width: float
+    prototypes: Prototypes
+    criticisms: Criticisms
+
+
 def _selected(
     study: ExampleStudy, items: Items, places: Tensor, group: str, desk: Desk
 ) -> dict[str, Any]:
-    keys, count = study.keys, len(places)
-    wanted = keys.prototypes + keys.criticisms
+    count = len(places)
+    _refuse(study, group, count)
+    notes = _notes(study, group, count)
+    if count < 2:
+        desk.note(*notes)
+        return {"group": group, "items": count, "rows": [], "neighbours": [], "notes": notes}
+    chosen = _chosen(study, items, places, group)
+    content = _described(study, items, chosen)
+    files = _draw(study, items, chosen)
+    desk.note(*notes)
+    return {**content, "notes": notes, "files": [f"../{name}" for name in files]}
+
+
+def _refuse(study: ExampleStudy, group: str, count: int) -> None:
+    """Refuse more prototypes than there are items, and more items than can be compared."""
+    keys = study.keys
     if group == ALL and "prototypes" in keys.model_fields_set and count < keys.prototypes:
         place = study.basis.config.document.place(("examples", "prototypes"))
         raise DataError(
@@ -60,22 +97,28 @@ def _selected(
             f"({keys.of}) of at least {keys.min_voxels} voxels",
             hint="give fewer, more cases, or a smaller examples.min_voxels",
         )
-    notes = []
-    if count < wanted:
-        notes.append(
-            f"{_shown(group)}: {count} items of at least {keys.min_voxels} voxels are fewer than "
-            f"{keys.prototypes} prototypes and {keys.criticisms} criticisms"
-            + (", too few to be compared" if count < 2 else "")
-        )
-    if count < 2:
-        desk.note(*notes)
-        return {"group": group, "items": count, "rows": [], "neighbours": [], "notes": notes}
     if count > MOST_ITEMS:
         raise DataError(
             f"{_shown(group)}: {count} items are too many to compare all pairs of them",
             hint=f"at most {MOST_ITEMS}: lower examples.supervoxels, raise examples.min_voxels, or "
             "give fewer cases",
         )
+
+
+def _notes(study: ExampleStudy, group: str, count: int) -> list[str]:
+    """Return what is to be said of a group of few items."""
+    keys = study.keys
+    if count >= keys.prototypes + keys.criticisms:
+        return []
+    return [
+        f"{_shown(group)}: {count} items of at least {keys.min_voxels} voxels are fewer than "
+        f"{keys.prototypes} prototypes and {keys.criticisms} criticisms"
+        + (", too few to be compared" if count < 2 else "")
+    ]
+
+
+def _chosen(study: ExampleStudy, items: Items, places: Tensor, group: str) -> ChosenItems:
+    keys, count = study.keys, len(places)
     between = distances(items.embedding[places].to(study.basis.device))
     width = median_distance(between)
     kernel = radial_kernel(between, width)
@@ -83,28 +126,29 @@ def _selected(
     left = count - len(prototypes.chosen)
     criticisms = choose_criticisms(kernel, prototypes.chosen, min(keys.criticisms, left))
     names = item_names(study, items, places)
-    neighbours = find_neighbours(between, keys.neighbours)
-    cases = items.case[places].tolist()
-    files = _draw(study, items, places, names, prototypes, criticisms, between, group)
-    desk.note(*notes)
+    return ChosenItems(group, places, names, between, width, prototypes, criticisms)
+
+
+def _described(study: ExampleStudy, items: Items, chosen: ChosenItems) -> dict[str, Any]:
+    """Return the record of what was chosen, and of neighbours."""
+    prototypes, names = chosen.prototypes, chosen.names
+    cases = items.case[chosen.places].tolist()
     return {
-        "group": group,
-        "items": count,
-        "width": width,
+        "group": chosen.group,
+        "items": len(chosen.places),
+        "width": chosen.width,
         "mmd2": prototypes.mmd2,
         "greedy_mmd2": prototypes.greedy_mmd2,
         "random_mmd2": prototypes.random_mmd2,
         "reaches": prototypes.reaches,
-        "rows": _rows(study, items, places, names, prototypes, criticisms),
+        "rows": _rows(study, items, chosen),
         "neighbours": [
             [
                 *(names[one.item], "nearest" if one.is_near else "farthest", one.rank),
                 *(names[one.neighbour], one.distance, cases[one.item] == cases[one.neighbour]),
             ]
-            for one in neighbours
+            for one in find_neighbours(chosen.between, study.keys.neighbours)
         ],
-        "notes": notes,
-        "files": [f"../{name}" for name in files],
     }
 
 
@@ -130,27 +174,21 @@ def item_names(study: ExampleStudy, items: Items, places: Tensor) -> list[str]:
     return found
 
 
-def _rows(
-    study: ExampleStudy,
-    items: Items,
-    places: Tensor,
-    names: Sequence[str],
-    prototypes: Prototypes,
-    criticisms: Criticisms,
-) -> list[list[Any]]:
-    chosen = [
+def _rows(study: ExampleStudy, items: Items, chosen: ChosenItems) -> list[list[Any]]:
+    prototypes, criticisms = chosen.prototypes, chosen.criticisms
+    roles = [
         *(("prototype", *pair) for pair in zip(prototypes.chosen, prototypes.shares, strict=True)),
         *(("criticism", *pair) for pair in zip(criticisms.chosen, criticisms.witness, strict=True)),
     ]
     ranks = {"prototype": 0, "criticism": 0}
     rows = []
-    for role, item, value in chosen:
+    for role, item, value in roles:
         ranks[role] += 1
-        place = int(places[item])
+        place = int(chosen.places[item])
         is_prototype = role == "prototype"
         rows.append(
             [
-                *(role, ranks[role], names[item]),
+                *(role, ranks[role], chosen.names[item]),
                 *(study.basis.cases[int(items.case[place])].name, int(items.voxels[place])),
                 *(float(value) for value in items.centre_mm[place]),
                 value if is_prototype else None,
@@ -160,20 +198,14 @@ def _rows(
     return rows
 
 
-def _draw(
-    study: ExampleStudy,
-    items: Items,
-    places: Tensor,
-    names: Sequence[str],
-    prototypes: Prototypes,
-    criticisms: Criticisms,
-    between: Tensor,
-    group: str,
-) -> list[str]:
+def _draw(study: ExampleStudy, items: Items, chosen: ChosenItems) -> list[str]:
+    group, places = chosen.group, chosen.places
+    prototypes, criticisms = chosen.prototypes, chosen.criticisms
+
     def tile(item: int, caption: str) -> Tile:
         place = int(places[item])
         return Tile(
-            f"{names[item]}\n{caption}".strip(),
+            f"{chosen.names[item]}\n{caption}".strip(),
             items.pictures[place].numpy(),
             items.masks[place].numpy() if group != ALL or study.keys.of == "supervoxel" else None,
         )
@@ -197,21 +229,21 @@ def _draw(
         f"{'the best of all choices' if prototypes.reaches == 1 else reached}"
     )
     draw_prototypes(study.root / found[0], f"{head}\nby layer {layer}; {explains}", rows)
-    near = _neighbour_rows(prototypes, criticisms, between, study.keys.neighbours, tile)
+    near = _neighbour_rows(chosen, study.keys.neighbours, tile)
     draw_neighbours(study.root / found[1], f"{head}\nneighbours by layer {layer}", near)
     return found
 
 
-def _neighbour_rows(
-    prototypes: Prototypes, criticisms: Criticisms, between: Tensor, count: int, tile: Any
-) -> list[list[Tile]]:
+def _neighbour_rows(chosen: ChosenItems, count: int, tile: Any) -> list[list[Tile]]:
     """Return rows of tiles: an item, its nearest and its farthest; the worst explained first."""
-    shown = (*criticisms.chosen, *prototypes.chosen)[:ROWS_DRAWN]
+    shown = (*chosen.criticisms.chosen, *chosen.prototypes.chosen)[:ROWS_DRAWN]
     rows = []
     for item in shown:
-        order = torch.argsort(between[item], stable=True).tolist()
+        order = torch.argsort(chosen.between[item], stable=True).tolist()
         order.remove(item)
-        near = [tile(other, f"at {float(between[item, other]):.3g}") for other in order[:count]]
-        far = tile(order[-1], f"farthest, at {float(between[item, order[-1]]):.3g}")
+        near = [
+            tile(other, f"at {float(chosen.between[item, other]):.3g}") for other in order[:count]
+        ]
+        far = tile(order[-1], f"farthest, at {float(chosen.between[item, order[-1]]):.3g}")
         rows.append([tile(item, ""), *near, far])
     return rows

@@ -14,7 +14,7 @@ from esegeta.axes import Mask, along_axes
 from esegeta.dissection import find_body
 from esegeta.similarity import OUTSIDE
 from esegeta.targets import Scene
-from esegeta.volume import Case, Grid, Source, Volume, is_picture, read_source_labels
+from esegeta.volume import Case, Grid, Volume, read_labels_of_case
 from esegeta.workflow import Basis
 from esegeta.workflow.similarity.build import Comparison
 
@@ -96,11 +96,7 @@ def _known(basis: Basis, case: Case) -> Mask | None:
 
 def _truth(basis: Basis, case: Case) -> Tensor:
     assert case.label is not None
-    grid, reading = basis.grids[case.name], basis.reading
-    axes = reading.picture_axes if is_picture(case.images[0]) else None
-    layout = reading.with_spacing(case.spacing_mm).layout
-    source = Source(grid, None, case.images, axes, reading.nan_to_zero, layout)
-    return read_source_labels(case.label, case.name, source)
+    return read_labels_of_case(case.label, case, basis.grids[case.name], basis.reading)
 
 
 def image_of(basis: Basis, case: Case) -> Volume:

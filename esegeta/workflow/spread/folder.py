@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from esegeta.plain_json import parse_json
+from esegeta.plain_json import json_sha256, parse_json
 
 HIDDEN = ".cluster"
 
@@ -71,7 +69,7 @@ def told_in(path: Path) -> dict[str, Any]:
 
 def sha256_of(origin: Mapping[str, Any]) -> str:
     """Return what tells the origin of a command from others."""
-    return hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()
+    return json_sha256(origin)
 
 
 def commands_in(root: Path) -> list[SharedFolder]:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 import itertools
-import json
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from esegeta.errors import ConfigError
-from esegeta.plain_json import parse_json
+from esegeta.machine import MOST_COUNTED
+from esegeta.plain_json import json_sha256, parse_json
 from esegeta.volume import write_json
 from esegeta.workflow.spread.folder import SharedFolder
 
-MOST_PARTS = 10_000
 PART = re.compile(r"\s*(-?\d+)\s*/\s*(-?\d+)\s*")
 
 
@@ -47,9 +45,9 @@ class Part:
         number, count = (int(one) for one in found.groups())
         if count < 1:
             raise ConfigError(f"--part: the number of parts must be at least 1 (found {count})")
-        if count > MOST_PARTS:
+        if count > MOST_COUNTED:
             raise ConfigError(
-                f"--part: the number of parts must be at most {MOST_PARTS} (found {count})"
+                f"--part: the number of parts must be at most {MOST_COUNTED} (found {count})"
             )
         if not 1 <= number <= count:
             raise ConfigError(
@@ -188,4 +186,4 @@ def keep_shares(
 
 
 def _print_of(marks: Sequence[str]) -> str:
-    return hashlib.sha256(json.dumps(sorted(marks)).encode()).hexdigest()
+    return json_sha256(sorted(marks))
