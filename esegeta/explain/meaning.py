@@ -39,7 +39,7 @@ class Meaning:
 
     Args:
         kind: decides how maps are ranked and what scores do with them.
-        unit: unit of one voxel; `{target}` stands for the target's.
+        unit: unit of one voxel, for readers; `{target}` stands for the target's.
         sign: what values mean, in a sentence for the sidecar and the help pages.
         legend: the same in a few words, beside the unit in pictures.
         above: what the colour of values above zero says to a reader who knows no methods;
@@ -48,6 +48,7 @@ class Meaning:
         is_signed: whether values below zero occur.
         is_part: whether values are parts, which add up over voxels; not where each voxel holds the
             whole worth of the box or feature that it belongs to, or of masks that keep it.
+        is_in_target_unit: whether values can be asked to add up to a change of the target.
     """
 
     kind: MeaningKind
@@ -58,16 +59,12 @@ class Meaning:
     below: str = ""
     is_signed: bool = True
     is_part: bool = True
+    is_in_target_unit: bool = False
 
     @property
     def is_slope(self) -> bool:
         """Whether values are per unit of the input: times a change of the input they add up."""
         return self.kind == "slope"
-
-    @property
-    def is_in_target_unit(self) -> bool:
-        """Whether values can be asked to add up to a change of the target."""
-        return self.unit == TARGET_UNIT
 
     @property
     def reads_target(self) -> bool:
@@ -107,7 +104,8 @@ class Meaning:
     def squared(self) -> Meaning:
         """Return what the square of such a value is."""
         squared = self._without_sign("a square, never negative: how strongly, up or down")
-        return replace(squared, kind=self._kind_of_square, unit=f"({self.unit})^2")
+        unit = f"({self.unit})^2"
+        return replace(squared, kind=self._kind_of_square, unit=unit, is_in_target_unit=False)
 
     def variance(self) -> Meaning:
         """Return what the variance of such a value is."""
@@ -118,6 +116,7 @@ class Meaning:
             unit=f"({self.unit})^2",
             legend=f"variance: where the map is unstable{self._caveat}",
             above=f"the stronger the colour, the less stable the map{of} is there{self._remark}",
+            is_in_target_unit=False,
         )
 
     @property
@@ -173,6 +172,7 @@ CONTRIBUTION = Meaning(
     "positive raises the target",
     f"raises {SCORE}",
     "lowers it",
+    is_in_target_unit=True,
 )
 WORTH = replace(CONTRIBUTION, is_part=False)
 LAYER_SLOPE_TIMES_ACTIVATION = Meaning(
@@ -191,7 +191,7 @@ CLASS_ACTIVATION = replace(
     below="",
     is_signed=False,
 )
-WEIGHTED_BY_POSITION = replace(CLASS_ACTIVATION, unit=TARGET_UNIT)
+WEIGHTED_BY_POSITION = replace(CLASS_ACTIVATION, unit=TARGET_UNIT, is_in_target_unit=True)
 WEIGHTED_BY_FALL = replace(CLASS_ACTIVATION, unit="activation")
 SEEN_THROUGH_ACTIVATION = replace(
     LAYER_SLOPE_TIMES_ACTIVATION,

@@ -68,6 +68,7 @@ class CurveRow:
     x: tuple[float, ...]
     y: tuple[float, ...]
     ticks: tuple[str, ...] = ()
+    over_shares: bool = False
 
 
 @dataclass(frozen=True)

@@ -112,8 +112,7 @@ def method_looks(methods: Sequence[str], nulls: Collection[str]) -> dict[str, di
 def area_under(row: CurveRow) -> float | None:
     """Return the mean height of a curve over its axis; None where the axis is not one of shares."""
     x, y = np.asarray(row.x, dtype=float), np.asarray(row.y, dtype=float)
-    of_shares = row.x_label.startswith("share") and not row.ticks
-    if not of_shares or not np.isfinite(y).all() or x[-1] == x[0]:
+    if not row.over_shares or row.ticks or not np.isfinite(y).all() or x[-1] == x[0]:
         return None
     return float(np.trapezoid(y, x) / (x[-1] - x[0]))
 

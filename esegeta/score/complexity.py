@@ -141,5 +141,6 @@ class EffectiveComplexity(OverParts):
             "target (1 = image, 0 = baseline)",
             tuple(share.tolist()),
             tuple(heights.tolist()),
+            over_shares=True,
         )
         return Judgement({"effective_complexity": float(share[enough])}, curves=(curve,))

@@ -76,6 +76,7 @@ class _AlongCurve(OverParts):
                 "target (1 = image, 0 = baseline)",
                 tuple(x.tolist()),
                 tuple(y.tolist()),
+                over_shares=True,
             )
             for name, x, y in zip(("most first", "least first"), shares, heights, strict=True)
         )
@@ -256,4 +257,5 @@ class DiceDrop(OverParts):
 
 
 def _curve(name: str, x: list[float], y: list[float]) -> Curve:
-    return Curve(name, "share of the image removed", "Dice", tuple(x), tuple(y))
+    label = "share of the image removed"
+    return Curve(name, label, "Dice", tuple(x), tuple(y), over_shares=True)

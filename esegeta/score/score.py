@@ -51,6 +51,7 @@ class Curve:
         x: ascending, or in the order of layers.
         y: as many values as x; NaN where undefined.
         ticks: words in place of the numbers of x, or none.
+        over_shares: whether x are shares of a whole, so that the area under it is a mean height.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Curve:
     x: tuple[float, ...]
     y: tuple[float, ...]
     ticks: tuple[str, ...] = ()
+    over_shares: bool = False
 
 
 @dataclass(frozen=True)

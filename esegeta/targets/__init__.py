@@ -5,6 +5,7 @@ from esegeta.targets.kept import KeptPasses
 from esegeta.targets.quantities import QUANTITIES, Quantity
 from esegeta.targets.reading import UnitReading, UnitScene, require_one_layer
 from esegeta.targets.region import (
+    REGION_KINDS,
     REGIONS,
     Boundary,
     BoxRegion,
@@ -18,10 +19,9 @@ from esegeta.targets.region import (
     Predicted,
     Region,
     Roi,
-    voxel_at,
-    voxels_in_box,
 )
 from esegeta.targets.scene import Scene
+from esegeta.targets.source_voxels import voxel_at, voxels_in_box
 from esegeta.targets.sums import Sums, Totals
 from esegeta.targets.surface import distance_to, distance_tolerance_mm, near_surface
 from esegeta.targets.target import Product, Target, WeightedSum
@@ -31,6 +31,7 @@ from esegeta.targets.whole import DiceTarget, VolumeTarget, dice_of, label_dice
 __all__ = [
     "QUANTITIES",
     "REGIONS",
+    "REGION_KINDS",
     "Boundary",
     "BoxRegion",
     "Component",

@@ -4,33 +4,38 @@ from __future__ import annotations
 
 from esegeta.axes import Mask
 from esegeta.errors import EmptyTargetError
+from esegeta.targets.region import Region
 from esegeta.targets.scene import Scene
 
-OF_PREDICTION = ("predicted", "false_positive", "component", "boundary")
-"""Regions that hold no voxel where postprocessing removed all that was predicted."""
 
-NONE_THERE = {
-    "label": "the ground truth of this case holds none",
-    "label (dice)": "the ground truth of this case holds none",
-    "false_negative": "the network misses no voxel of it",
-    "false_positive": "the network predicts none beyond the ground truth",
-}
-"""Why a region holds no voxel of a label, where a missing prediction is not the reason."""
-
-
-def require_voxels(mask: Mask, label: str | int, over: str, scene: Scene) -> None:
+def require_voxels(
+    mask: Mask,
+    label: str | int,
+    over: Region,
+    scene: Scene,
+    *,
+    is_live: bool = False,
+    of: str | None = None,
+) -> None:
     """Refuse an empty mask, naming the label, the region and the case.
+
+    Args:
+        mask: `*S`.
+        label: name or integer of the label.
+        over: the region whose mask it is.
+        scene: the case.
+        is_live: whether the mask follows the logits, of which postprocessing removes nothing.
+        of: the quantity that the region is the reference of, such as `dice`.
 
     Raises:
         EmptyTargetError: no voxel is in the mask.
     """
     if not bool(mask.any()):
-        why = what_was_removed(label, scene) if over.split()[0] in OF_PREDICTION else None
-        why = why or NONE_THERE.get(
-            over, "the network predicts none there, or the region misses it"
-        )
+        words = over.describe() + (", live" if is_live else "") + (f" ({of})" if of else "")
+        may_be_removed = over.is_of_predicted and not is_live
+        why = (what_was_removed(label, scene) if may_be_removed else None) or over.why_empty
         raise EmptyTargetError(
-            f'{scene.volume.name}: no voxel of label "{label}" over: {over}',
+            f'{scene.volume.name}: no voxel of label "{label}" over: {words}',
             hint=f"{why}; `over: all` or `over: box` explain regardless of the prediction",
         )
 

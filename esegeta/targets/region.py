@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,21 +13,24 @@ from esegeta.axes import Logits, Mask
 from esegeta.errors import TargetError
 from esegeta.model import connected_components
 from esegeta.targets.scene import Scene
+from esegeta.targets.source_voxels import voxel_at, voxels_in_box
 from esegeta.targets.surface import near_surface
-from esegeta.volume import Grid, Volume
 
 
 class Region(ABC):
     """A rule that turns a scene and logits into a mask over the volume.
 
     `follows_prediction` says whether the mask changes with the logits: only then can it be
-    `live`, and only then must the prediction be known before the target is. `needs_label` says
-    whether it is a label's region.
+    `live`, and only then must the prediction be known before the target is. `is_of_predicted` says
+    whether it holds no voxel where the label is predicted nowhere. `needs_label` says whether it
+    is a label's region, and `why_empty` why it holds no voxel of it, where nothing else is known.
     """
 
     name: ClassVar[str]
     follows_prediction: ClassVar[bool] = True
+    is_of_predicted: ClassVar[bool] = False
     needs_label: ClassVar[bool] = True
+    why_empty: ClassVar[str] = "the network predicts none there, or the region misses it"
 
     def mask(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
         """Return the mask `*S` for logits `1 L *S`; None stands for the scene's own prediction.
@@ -62,6 +64,7 @@ class Predicted(Region):
     """Voxels predicted as the label; of the scene's own prediction, after postprocessing."""
 
     name: ClassVar[str] = "predicted"
+    is_of_predicted: ClassVar[bool] = True
 
     def form(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
         """Return where the label has the largest logit (softmax), or p above its threshold."""
@@ -76,6 +79,7 @@ class Labelled(Region):
 
     name: ClassVar[str] = "label"
     follows_prediction: ClassVar[bool] = False
+    why_empty: ClassVar[str] = "the ground truth of this case holds none"
 
     def form(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
         """Return where the ground truth holds any of the label's integers."""
@@ -87,6 +91,8 @@ class FalsePositive(Region):
     """Voxels predicted as the label that the ground truth does not give to it."""
 
     name: ClassVar[str] = "false_positive"
+    is_of_predicted: ClassVar[bool] = True
+    why_empty: ClassVar[str] = "the network predicts none beyond the ground truth"
 
     def form(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
         """Return predicted and not labelled, where the ground truth is known."""
@@ -100,6 +106,7 @@ class FalseNegative(Region):
     """Voxels that the ground truth gives to the label and the network does not."""
 
     name: ClassVar[str] = "false_negative"
+    why_empty: ClassVar[str] = "the network misses no voxel of it"
 
     def form(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
         """Return labelled and not predicted."""
@@ -117,6 +124,7 @@ class Component(Region):
 
     rank: int = 1
     name: ClassVar[str] = "component"
+    is_of_predicted: ClassVar[bool] = True
 
     def form(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
         """Return the component of this rank; empty when there are fewer."""
@@ -139,6 +147,7 @@ class Boundary(Region):
 
     within_mm: float = 3.0
     name: ClassVar[str] = "boundary"
+    is_of_predicted: ClassVar[bool] = True
 
     def form(self, scene: Scene, logits: Logits | None, label: str | int) -> Mask:
         """Return voxels whose distance to the other side of the surface is at most `within_mm`."""
@@ -282,58 +291,6 @@ def otsu_threshold(values: Tensor, num_bins: int = 256) -> float:
     return low + (best + 1) * (high - low) / num_bins
 
 
-def voxels_in_box(volume: Volume, start: tuple[int, ...], stop: tuple[int, ...]) -> Mask:
-    """Return the voxels `*S` of a volume whose centre lies in a box of the source image's voxels.
-
-    Raises:
-        TargetError: the box has another number of axes.
-    """
-    grid, source = volume.grid, volume.source.grid
-    if len(start) != source.ndim or len(stop) != source.ndim:
-        raise TargetError(
-            f"over: box: {source.ndim} axes in the image, the box has {len(start)}",
-            hint="write box: [[x0, y0, z0], [x1, y1, z1]] in voxels of the image",
-        )
-    inside = np.ones(grid.shape, dtype=bool)
-    for axis, (low, high) in enumerate(zip(start, stop, strict=True)):
-        index = _source_index(grid, source, axis)
-        inside &= (index >= low - 0.5) & (index < high - 0.5)
-    return torch.from_numpy(inside).to(volume.data.device)
-
-
-def voxel_at(volume: Volume, index: tuple[float, ...]) -> Mask:
-    """Return a mask of the one voxel nearest to a voxel of the source image; empty outside.
-
-    Raises:
-        TargetError: the point has another number of axes.
-    """
-    if len(index) != volume.source.grid.ndim:
-        raise TargetError(
-            f"over: point: the image has {volume.source.grid.ndim} axes, the point {len(index)}"
-        )
-    place = volume.grid.to_index(volume.source.grid.to_mm(index))
-    voxel = tuple(round(value) for value in place)
-    mask = torch.zeros(volume.grid.shape, dtype=torch.bool, device=volume.data.device)
-    if all(0 <= v < n for v, n in zip(voxel, volume.grid.shape, strict=True)):
-        mask[voxel] = True
-    return mask
-
-
-def _source_index(grid: Grid, source: Grid, axis: int) -> np.ndarray:
-    """Return for each voxel of `grid` its fractional index along one axis of `source`.
-
-    Its shape broadcasts to `*S`: axes that do not matter have length one, so that grids which
-    differ by flips, crops and spacing alone cost no memory of the volume's size.
-    """
-    turn = np.linalg.inv(source.affine) @ grid.affine
-    index = np.full((1,) * grid.ndim, turn[axis, 3])
-    for own, length in enumerate(grid.shape):
-        if turn[axis, own] != 0:
-            shape = [length if place == own else 1 for place in range(grid.ndim)]
-            index = index + turn[axis, own] * np.arange(length).reshape(shape)
-    return index
-
-
 REGIONS: dict[str, Region] = {
     "predicted": Predicted(),
     "label": Labelled(),
@@ -345,3 +302,9 @@ REGIONS: dict[str, Region] = {
     "all": Everywhere(),
 }
 """Regions by name; those with parameters are passed as objects, such as `Boundary(5.0)`."""
+
+REGION_KINDS: dict[str, type[Region]] = {
+    **{name: type(region) for name, region in REGIONS.items()},
+    **{kind.name: kind for kind in (Roi, BoxRegion, PointRegion)},
+}
+"""Classes of regions by the word that configs know them by."""

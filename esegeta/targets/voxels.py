@@ -58,9 +58,7 @@ class VoxelTarget(Target):
         # A live mask is that of the logits alone, here too: postprocessing is of the scene's.
         needed = scene.logits.detach() if live else None
         mask = self.over.mask(scene, needed, self.label)
-        over = self.over.describe()
-        # Nothing is removed from a live mask, so that nothing is said of it.
-        require_voxels(mask, self.label, f"{over}, live" if live else over, scene)
+        require_voxels(mask, self.label, self.over, scene, is_live=live)
 
         def field(logits: Logits) -> Field:
             return quantity.field(logits, scene.labels, self.label)
@@ -192,7 +190,7 @@ class UnitTarget(Target):
         origin = read.origin
         mask = self.over.mask(origin, None, "" if self.label is None else self.label)
         if self.label is not None:
-            require_voxels(mask, self.label, self.over.describe(), origin)
+            require_voxels(mask, self.label, self.over, origin)
         elif not bool(mask.any()):
             raise EmptyTargetError(
                 f"{origin.volume.name}: no voxel over: {self.over.describe()}",

@@ -14,13 +14,14 @@ from esegeta.model import Labels
 from esegeta.predict import Box
 from esegeta.targets.empty import require_voxels
 from esegeta.targets.frozen import FrozenTarget, label_in_words
-from esegeta.targets.region import Everywhere, Predicted, Region
+from esegeta.targets.region import Everywhere, Labelled, Predicted, Region
 from esegeta.targets.scene import Scene
 from esegeta.targets.sums import Sums, Totals
 from esegeta.targets.target import Target
 from esegeta.volume import without_size
 
 Reference = Literal["label", "predicted"]
+REFERENCES: dict[Reference, Region] = {"label": Labelled(), "predicted": Predicted()}
 
 
 def label_dice(
@@ -78,12 +79,13 @@ class DiceTarget(Target):
         """Fix the reference and the region on the scene."""
         scene.labels.channels(self.label)
         domain = _domain(self.over, scene, self.label)
+        region = REFERENCES[self.reference]
         if self.reference == "label":
             reference = scene.truth_of(self.label, "of: dice")
             domain = domain & scene.valid("of: dice")
         else:
-            reference = Predicted().mask(scene, None, self.label)
-        require_voxels(reference & domain, self.label, f"{self.reference} (dice)", scene)
+            reference = region.mask(scene, None, self.label)
+        require_voxels(reference & domain, self.label, region, scene, of="dice")
         weights = (reference & domain).to(scene.volume.data.dtype)
         size = weights.double().sum()
 
@@ -160,5 +162,5 @@ class VolumeTarget(Target):
 
 def _domain(over: Region, scene: Scene, label: str | int) -> Tensor:
     mask = over.mask(scene, None, label)
-    require_voxels(mask, label, over.describe(), scene)
+    require_voxels(mask, label, over, scene)
     return mask

@@ -18,10 +18,11 @@ from esegeta.config.one_line import Draft, draft_of, label_names
 from esegeta.errors import ConfigError, OutputError
 from esegeta.model import Capability
 from esegeta.report import TaskFiles
+from esegeta.targets import REGION_KINDS
 from esegeta.workflow.attribute import run_experiment
 from esegeta.workflow.build import Experiment, build_basis, experiment_on
 from esegeta.workflow.command import Outcome, Policy
-from esegeta.workflow.survey import FOLLOWS_PREDICTION, Survey, expected_seconds, survey
+from esegeta.workflow.survey import Survey, expected_seconds, survey
 from esegeta.workflow.task import Listener, Silence
 
 CONFIG = "config.yaml"
@@ -107,7 +108,7 @@ def explain_model(
         with listening() as listener:
             found = survey(basis, listener)
         label = found.largest if asked.label is None else basis.predictor.labels.name(label)
-        if asked.over.partition(":")[0] in FOLLOWS_PREDICTION:
+        if any(REGION_KINDS[plan.keys.over].is_of_predicted for plan in experiment.targets):
             found.require(label)
         _show_labels(found, label, say)
         planned = draft.with_run(label, methods, _labels_comment(found))

@@ -72,6 +72,7 @@ def score_map(
                 x=curve.x,
                 y=curve.y,
                 ticks=curve.ticks,
+                over_shares=curve.over_shares,
             )
             for curve in judgement.curves
         ]
@@ -102,4 +103,7 @@ def doubts_of_scores(scored: Scored, scores: Mapping[str, Score]) -> list[str]:
 def _curve_before(row: Mapping[str, Any]) -> CurveRow:
     # JSON has no NaN.
     y = tuple(math.nan if value is None else value for value in row["y"])
-    return CurveRow(**{**row, "x": tuple(row["x"]), "y": y, "ticks": tuple(row["ticks"])})
+    # Sidecars of earlier versions say by the label alone that the axis is one of shares.
+    over_shares = row.get("over_shares", row["x_label"].startswith("share"))
+    lists = {"x": tuple(row["x"]), "y": y, "ticks": tuple(row["ticks"])}
+    return CurveRow(**{**row, **lists, "over_shares": over_shares})

@@ -17,9 +17,6 @@ from esegeta.workflow.build import Basis, Experiment
 from esegeta.workflow.maps import expected_windows
 from esegeta.workflow.task import Listener, Silence
 
-FOLLOWS_PREDICTION = ("predicted", "component", "boundary", "otsu")
-"""Regions that are empty where their label is not predicted."""
-
 BACKWARD = 2.0
 """How many forward passes a backward pass takes, about."""
 

@@ -26,6 +26,7 @@ from esegeta.explain import (
     errors_on_file,
     map_on_file,
 )
+from esegeta.explain.source_map import kept_of
 from esegeta.volume import on_source
 from tests.contracts.explainers import ROWS
 from tests.experiments import read_json, voxels
@@ -177,3 +178,10 @@ def test_only_maps_that_add_up_are_carried_back_by_default() -> None:
         *("layer_gradient_shap", "layer_gradient_x_activation"),
     }
     assert default_by(Saliency().meaning) == "interpolation"
+
+
+def test_the_words_of_a_unit_do_not_decide_how_a_map_is_carried() -> None:
+    for meaning in (row.meaning for row in ROWS.values()):
+        for words in ("of the target's unit", "{target}"):
+            other = replace(meaning, unit=words)
+            assert (kept_of(other), default_by(other)) == (kept_of(meaning), default_by(meaning))

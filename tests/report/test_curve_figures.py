@@ -21,7 +21,8 @@ from tests.report.test_csv_tables import CURVES
 
 def curve(method: str, y: tuple[float, ...], name: str = "most first", **more: object) -> CurveRow:
     x = tuple(np.linspace(0, 1, len(y)).tolist())
-    row = CurveRow("a", "t", method, "deletion", name, "share of the image removed", "R", x, y)
+    label = "share of the image removed"
+    row = CurveRow("a", "t", method, "deletion", name, label, "R", x, y, over_shares=True)
     return replace(row, **more)  # type: ignore[arg-type]
 
 
@@ -62,7 +63,8 @@ def test_the_legend_of_many_methods_lies_within_the_figure_beside_panels_of_full
 
 def test_areas_are_given_for_axes_of_shares_only() -> None:
     assert area_under(curve("m", (1.0, 0.5))) == 0.75
-    assert area_under(curve("m", (1.0, 0.5), x_label="parts removed, n")) is None
+    assert area_under(curve("m", (1.0, 0.5), x_label="fraction of the image gone")) == 0.75
+    assert area_under(curve("m", (1.0, 0.5), over_shares=False)) is None
     assert area_under(curve("m", (1.0, 0.5), ticks=("one", "two"))) is None
     assert area_under(curve("m", (1.0, float("nan")))) is None
 

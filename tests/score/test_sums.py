@@ -162,6 +162,17 @@ def test_completeness_of_sums_and_of_claims(ndim: int) -> None:
     assert score.score(other, own)["completeness"] == pytest.approx(2, abs=2 * found + 1e-3)
 
 
+def test_whether_a_map_can_add_up_is_not_read_out_of_its_unit() -> None:
+    model, slopes = scene_of_unet(2)
+    target = slopes.target
+    complete = InputXGradient().explain(model, slopes.volume, target)
+    named = replace(complete, meaning=replace(complete.meaning, unit="of the sum of logits"))
+    score = Completeness()
+    assert score.score(named, context(model)) == score.score(complete, context(model))
+    alike = replace(slopes, meaning=replace(slopes.meaning, unit="{target}"))
+    assert "does not add up" in score.judge(alike, context(model)).reasons["completeness"]
+
+
 def test_completeness_of_maps_that_do_not_add_up_has_a_reason() -> None:
     model, slopes = scene_of_unet(2)
     judged = Completeness().judge(slopes, context(model))

@@ -191,3 +191,12 @@ def test_the_error_of_an_empty_region_gives_the_reason(region: Region, reason: s
         at = replace(at, known_logits=torch.ones_like(at.logits))
     with pytest.raises(EmptyTargetError, match=reason):
         VoxelTarget("core", over=region).freeze(replace(at, truth=truth))
+
+
+def test_a_live_region_that_is_empty_says_whose_it_is() -> None:
+    at = region_scene(2)
+    at = replace(at, known_logits=torch.full_like(at.logits, -1.0))
+    target = VoxelTarget("core", over=FalsePositive(), live=True)
+    said = "over: false_positive, live.*predicts none beyond the ground truth"
+    with pytest.raises(EmptyTargetError, match=f"(?s){said}"):
+        target.freeze(at)

@@ -7,6 +7,8 @@ from torch import nn
 
 from esegeta.errors import EmptyTargetError, TargetError
 from esegeta.targets import (
+    REGION_KINDS,
+    REGIONS,
     Boundary,
     Everywhere,
     FalseNegative,
@@ -90,6 +92,19 @@ def test_an_empty_mask_names_label_region_and_case(name: str) -> None:
         VoxelTarget("one", over=region).freeze(at)
     assert f'case: no voxel of label "one" over: {region.describe()}' in str(caught.value)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("name", REGIONS)
+def test_what_holds_no_voxel_where_the_label_is_not_predicted(name: str) -> None:
+    logits = logits_of(NOWHERE)
+    logits[0, 1, 1, 2] += 0.5  # more probable than elsewhere, and not predicted all the same
+    truth = torch.zeros(4, 5, dtype=torch.long)
+    truth[2:] = 1
+    at = scene(logits, truth=truth)
+    assert not at.predicted("one").any()
+    region = REGIONS[name]
+    assert region.mask(at, None, "one").any() != region.is_of_predicted
+    assert REGION_KINDS[name] is type(region)
 
 
 def test_regions_that_ignore_the_prediction_never_run_the_network() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -23,13 +23,13 @@ from esegeta.explain.objective import Objective
 from esegeta.model import held_still, read_once
 from esegeta.predict import Pieces, Windows
 
-DIRECTIONAL = Meaning(
-    CONTRIBUTION.kind,
-    CONTRIBUTION.unit,
-    "positive: moving the layer along the concept there raises the target; negative: lowers it",
-    "positive: more of the concept there raises the target",
-    f"more of the concept there raises {SCORE}",
-    "more of it lowers it",
+DIRECTIONAL = replace(
+    CONTRIBUTION,
+    sign="positive: moving the layer along the concept there raises the target; negative: lowers "
+    "it",
+    legend="positive: more of the concept there raises the target",
+    above=f"more of the concept there raises {SCORE}",
+    below="more of it lowers it",
 )
 
 
