@@ -10,35 +10,17 @@ from typing import Any
 
 from esegeta.errors import RunError, suggest
 from esegeta.plain_json import parse_json
+from esegeta.report.file_names import hyphenated
 from esegeta.report.shapes import RunTold, require_told
 from esegeta.results_folder import ANALYSES, DATASET, REPORT, RUN_RECORD, TABLES
 from esegeta.volume import json_before_list, write_json, write_text
-
-UNFIT_FOR_FILES = re.compile(r'[\s./\\:*?"<>|]')
-"""What separates the parts of a layer's name, and what no file name should hold."""
-
-RUN_OF_UNFIT = re.compile(rf"{UNFIT_FOR_FILES.pattern}+")
 
 ENDINGS = re.compile(
     r"(stat-(stderr|spread)_|member-\d+_)?attrmap\.(nii\.gz|dcm)|attrmap\.json|layer-.+_layermap\.nii\.gz|(overlay|regions)\.png"
 )
 """What follows `_desc-<method>_` in the names of a task's files."""
 
-
 CURVES_ENDING = "_curves.png"
-
-
-def file_part(name: str) -> str:
-    """Return a name as it stands in names of files, one hyphen for all that is unfit in a row.
-
-    Names that only differ there are the same then; see `hyphenated`.
-    """
-    return RUN_OF_UNFIT.sub("-", name)
-
-
-def hyphenated(name: str) -> str:
-    """Return a name as it stands in names of files, a hyphen for each that is unfit."""
-    return UNFIT_FOR_FILES.sub("-", name)
 
 
 def dicom_beside(path: Path) -> Path:

@@ -16,7 +16,22 @@ from esegeta.report import (
     write_dataset_files,
     write_record,
 )
+from esegeta.report.file_names import distinct_parts
 from esegeta.report.files import dicom_beside, read_record_head
+
+
+def test_names_that_would_be_one_file_are_numbered() -> None:
+    names = ["a.b", "a-b", "A b", "a-b-2", "c", "d/e", "d//e"]
+    found = distinct_parts({name: name for name in names})
+    assert found == {
+        "a.b": "a-b",
+        "a-b": "a-b-3",  # `a-b-2` is somebody's own name
+        "A b": "A-b-4",
+        "a-b-2": "a-b-2",
+        "c": "c",
+        "d/e": "d-e",
+        "d//e": "d-e-2",
+    }
 
 
 def test_names_of_a_task(tmp_path: Path) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 from esegeta.errors import EsegetaError
 from esegeta.explain import ConceptDerivative
 from esegeta.report import TaskFiles
-from esegeta.report.files import file_part
+from esegeta.report.file_names import distinct_parts
 from esegeta.targets import FrozenTarget
 from esegeta.volume import noting_written
 from esegeta.workflow.cache import fingerprint, finished
 from esegeta.workflow.cases import OpenCase
-from esegeta.workflow.concepts.fit import NAMED
+from esegeta.workflow.concepts.fit import NAMED, Vectors, vectors_of
 from esegeta.workflow.concepts.rows import Row, rows_of
 from esegeta.workflow.concepts.session import (
     OF_CASE,
@@ -90,7 +90,7 @@ def _frozen(session: ConceptSession, row: Row, opened: OpenConcepts) -> dict[str
 def _map_target(desk: Desk, number: int, row: Row, name: str, target: FrozenTarget) -> Content:
     session: ConceptSession = desk.job
     explainer, opened = explainer_of(row), open_concepts(desk, number)
-    method = f"concept-{file_part(row.vectors.concept)}-{file_part(row.vectors.layer)}"
+    method = _method_of(row.vectors, vectors_of(desk))
     experiment = replace(session.run.experiment, methods={method: explainer})
     files = TaskFiles(experiment.root, opened.case.name, name, method)
     facts: dict[str, Any] = {
@@ -109,6 +109,12 @@ def _map_target(desk: Desk, number: int, row: Row, name: str, target: FrozenTarg
     first = [path for path in (files.sidecar, files.overlay, files.map) if path in there]
     written(desk).files += dict.fromkeys([*first, *there])
     return content
+
+
+def _method_of(own: Vectors, vectors: Sequence[Vectors]) -> str:
+    """Return what stands for the method in the names of a concept's maps."""
+    plain = {(one.concept, one.layer): f"concept-{one.concept}-{one.layer}" for one in vectors}
+    return distinct_parts(plain)[own.concept, own.layer]
 
 
 def _doubts_of_prediction(desk: Desk, number: int) -> Sequence[str]:

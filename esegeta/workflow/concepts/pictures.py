@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from esegeta.report import Panel, draw_unit, panels_of
-from esegeta.report.files import file_part
+from esegeta.report.file_names import distinct_parts, file_part
 from esegeta.volume import atomic_path
 from esegeta.workflow.concepts.fit import DISCOVERED, Vectors, segments_of_all, vectors_of
 from esegeta.workflow.concepts.gather import segments_of
@@ -91,11 +91,13 @@ def show_case(task: Task, desk: Desk) -> Content:
 def draw_examples(task: Task, desk: Desk) -> Content:
     """Draw the figure of each discovered concept."""
     session: ConceptSession = desk.job
-    chosen = chosen_examples(desk)
+    chosen, vectors = chosen_examples(desk), vectors_of(desk)
+    parts = distinct_parts(
+        {at: f"{file_part(one.layer)}_{one.concept}" for at, one in enumerate(vectors)}
+    )
     for place, rows in chosen.rows.items():
-        one = vectors_of(desk)[place]
-        name = f"{file_part(one.layer)}_{file_part(one.concept)}.png"
-        path = session.run.folder / "discovered" / name
+        one = vectors[place]
+        path = session.run.folder / "discovered" / f"{parts[place]}.png"
         title = f"{one.layer}: {one.concept}, {one.num_examples} examples"
         if one.fit is not None:
             title += f", distinguished with accuracy {one.fit.accuracy:.2f}"

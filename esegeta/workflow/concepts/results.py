@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from esegeta.report import write_rows
-from esegeta.report.files import file_part
+from esegeta.report.file_names import distinct_parts
 from esegeta.report.tcav_figures import ShareBars, SizeBar, draw_shares, draw_sizes
 from esegeta.results_folder import ANALYSES
 from esegeta.volume import atomic_path
@@ -223,9 +223,10 @@ def _draw(
 ) -> list[Path]:
     files = []
     name, level = session.run.basis.config.keys.name, session.run.keys.level
+    parts = distinct_parts({row.target: row.target for row in rows})
     for target, kind in dict.fromkeys((row.target, row.vectors.kind) for row in rows):
         own = [row for row in rows if (row.target, row.vectors.kind) == (target, kind)]
-        path = session.run.folder / f"tcav_{kind}_{file_part(target)}.png"
+        path = session.run.folder / f"tcav_{kind}_{parts[target]}.png"
         title = (
             f"{name}: what {kind} concepts do to {target}; filled: holds after Holm, grey: 95 % of "
             "random concepts"

@@ -12,7 +12,7 @@ from torch import Tensor
 from esegeta.dissection import Edges, UnitFinding, detectors, find_above
 from esegeta.dissection.thresholds import Thresholds
 from esegeta.report import Panel, draw_concepts, draw_unit, panels_of, telling_channel
-from esegeta.report.files import file_part
+from esegeta.report.file_names import file_part
 from esegeta.volume import Case, Volume, atomic_path, write_label_map
 from esegeta.workflow.dissect.passes import overlaps_of, thresholds_of
 from esegeta.workflow.dissect.results import found_results

@@ -12,7 +12,7 @@ from esegeta.config.features import FeatureKeys
 from esegeta.errors import ConfigError, TargetError, suggest
 from esegeta.features import Subject
 from esegeta.predict import empty_window, probe_output
-from esegeta.report.files import hyphenated
+from esegeta.report.file_names import hyphenated
 from esegeta.volume import Grid
 from esegeta.workflow.build import Basis, build_basis
 from esegeta.workflow.features.objectives import PlannedObjective, plan_objectives

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from esegeta.report.files import hyphenated
+from esegeta.report.file_names import hyphenated
 from esegeta.workflow.cache import fingerprint
 from esegeta.workflow.cases import hash_inputs
 from esegeta.workflow.command import Command, Outcome, Policy

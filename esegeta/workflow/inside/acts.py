@@ -14,7 +14,7 @@ from esegeta.features import UnitTotals
 from esegeta.model import UnitLayer
 from esegeta.predict import UnitMaps, Units, blend_units
 from esegeta.report import write_rows
-from esegeta.report.files import hyphenated
+from esegeta.report.file_names import hyphenated
 from esegeta.report.inside_figures import UnitTile, draw_units
 from esegeta.volume import Case, MapHeader, Volume, atomic_path, write_map
 from esegeta.workflow.cache import FILES, keep_json, keep_tensors, read_tensors

@@ -13,7 +13,7 @@ from esegeta.features.filters import CONVOLUTIONS
 from esegeta.model import held_still, on_input
 from esegeta.predict import empty_window
 from esegeta.report import write_rows
-from esegeta.report.files import hyphenated
+from esegeta.report.file_names import hyphenated
 from esegeta.report.inside_figures import draw_filters
 from esegeta.volume import Volume, atomic_path
 from esegeta.workflow.cache import FILES, keep_json

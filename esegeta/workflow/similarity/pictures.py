@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from esegeta.report.files import file_part
+from esegeta.report.file_names import distinct_parts
 from esegeta.report.similarity_figures import (
     Heat,
     LayerPath,
@@ -101,8 +101,12 @@ def _cell(estimate: Estimate, row: int, column: int) -> tuple[float, float, floa
     return value, float(estimate.low[row, column]), float(estimate.high[row, column])
 
 
+def _parts(comparison: Comparison) -> dict[str, str]:
+    return distinct_parts({network.name: network.name for network in comparison.networks})
+
+
 def _scatters(comparison: Comparison, points: Sequence[Mapping[str, Any]]) -> list[Path]:
-    files = []
+    files, parts = [], _parts(comparison)
     for network in comparison.networks if points else ():
         panels = []
         for layer in network.layers:
@@ -112,7 +116,7 @@ def _scatters(comparison: Comparison, points: Sequence[Mapping[str, Any]]) -> li
                 if (row["network"], row["layer"]) == (network.name, layer.name)
             ]
             panels.append(Scatter(layer.name, own))
-        files.append(comparison.folder / f"pca_{file_part(network.name)}.png")
+        files.append(comparison.folder / f"pca_{parts[network.name]}.png")
         title = f"{network.name}: positions (dots) and means of cases (rings)"
         with atomic_path(files[-1]) as temporary:
             draw_scatters(temporary, panels, comparison.strata, title)
@@ -120,7 +124,7 @@ def _scatters(comparison: Comparison, points: Sequence[Mapping[str, Any]]) -> li
 
 
 def _cases(comparison: Comparison, cases: Sequence[Tensor]) -> list[Path]:
-    files = []
+    files, parts = [], _parts(comparison)
     names = list(comparison.groups)
     tables = dict(zip(comparison.places, cases, strict=True)) if cases else {}
     for network in comparison.networks if cases else ():
@@ -130,7 +134,7 @@ def _cases(comparison: Comparison, cases: Sequence[Tensor]) -> list[Path]:
             if not bool(torch.isnan(tables[network.name, layer.name]).all())
         ]
         if heats:
-            files.append(comparison.folder / f"cases_{file_part(network.name)}.png")
+            files.append(comparison.folder / f"cases_{parts[network.name]}.png")
             title = f"{network.name}: how alike cases make units vary together"
             with atomic_path(files[-1]) as temporary:
                 draw_heats(temporary, heats, title)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.experiments import Lab, esegeta
+from tests.experiments import Lab, esegeta, read_json
 from tests.workflow.concepts.planted import DRIVES, planted_lab, table
 
 NETWORK = '''\
@@ -28,10 +28,10 @@ class Planted(nn.Module):
             x = self.get_submodule(name)(x)
         return self.head(x)
 '''
-LAYERS = ["unit", "groups", "false", "places", "voxels"]
+LAYERS = ["unit", "groups", "false", "places", "places-voxels", "voxels"]
 TARGETS = [
     {"name": name, "label": "label", "over": "all"}
-    for name in ("label", "errors label", "segments", "0")
+    for name in ("label", "errors label", "a.b", "a-b")
 ]
 PARTLY = ("layer", "p_holm", "significant")
 """What depends on the other layers."""
@@ -46,13 +46,13 @@ def done(tmp_path_factory: pytest.TempPathFactory, quick_concepts: None) -> Lab:
     concepts = lab.keys["concepts"]["concepts"]
     lab.keys["concepts"] |= {
         "layers": ["units", *LAYERS],
-        "concepts": dict.fromkeys(("segments", "positions", "shap"), concepts[DRIVES]),
+        "concepts": dict.fromkeys(("segments", "positions-places", "positions"), concepts[DRIVES]),
         "targets": TARGETS,
         "level": 0.5,
         "discover": {"count": 2, "method": "kmeans", "scales": [20]},
         "errors": {"components": 2},
         "shap": {"positions": 100, "samples": 1},
-        "maps": "none",
+        "maps": "all",
     }
     result = esegeta("concepts", lab.write())
     assert result.exit_code == 0, result.output
@@ -87,6 +87,21 @@ def test_a_target_called_as_the_errors_of_another_has_its_own_slopes(done: Lab) 
     sizes = {
         row["size"]
         for row in table(done.root / "concepts" / "tcav.csv")
-        if row["layer"] == "units" and row["concept"] == "shap"
+        if row["layer"] == "units" and row["concept"] == "positions"
     }
     assert len(sizes) == 1
+
+
+@pytest.mark.slow
+def test_names_that_would_be_one_file_have_files_of_their_own(done: Lab) -> None:
+    folder = done.root / "concepts"
+    pictures = {path.name for path in folder.glob("tcav_named_*.png")}
+    assert pictures == {
+        f"tcav_named_{part}.png" for part in ("label", "errors-label", "a-b", "a-b-2")
+    }
+    # Of the concept `positions-places` in `voxels`, and of `positions` in `places-voxels`.
+    maps = {path.name for path in done.root.glob("*/*_label-label_*attrmap.nii.gz")}
+    told = [read_json(path) for path in done.root.glob("*/*_label-label_*attrmap.json")]
+    named = {(one["concept"], one["layer"]) for one in told}
+    assert {("positions-places", "voxels"), ("positions", "places-voxels")} <= named
+    assert len(maps) == len(told) == len(named) * 3
