@@ -48,7 +48,7 @@ def test_only_what_all_parts_did_is_reported_on(lab: Lab) -> None:
 def test_nothing_is_gathered_where_no_part_was(tmp_path: Path) -> None:
     result = esegeta("gather", tmp_path)
     assert result.exit_code == 2
-    assert f"{tmp_path}: there are no parts of a command here" in result.stderr
+    assert f"{tmp_path}: holds no parts of a command" in result.stderr
 
 
 @pytest.mark.slow
