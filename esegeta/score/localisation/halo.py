@@ -68,7 +68,7 @@ class HaloProfile(Localisation):
         }
         reasons = {}
         if math.isnan(values["halo_distance_mm"]):
-            reasons["halo_distance_mm"] = "the map holds nothing outside of the structure"
+            reasons["halo_distance_mm"] = "the map is zero outside the structure"
         bins = _DistanceBins.of(distance, self.bin_mm)
         volume = attribution.volume
         if volume.source.is_picture:
