@@ -89,9 +89,9 @@ def view(
     device: Device = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print the address only.")] = False,
 ) -> None:
-    """Ask a model "why this voxel?" on a page, for this machine alone, that explains each click.
+    """Open a page that explains the voxel you click: "why this voxel?"; for this machine only.
 
-    Ctrl-C ends it, with exit code 0. Exit code 2: the model, the image or the port cannot be used.
+    Ctrl-C stops it, with exit code 0. Exit code 2: the model, the image or the port cannot be used.
     """
     from esegeta.cli.live import open_page
     from esegeta.config.asked import asked_of

@@ -51,7 +51,7 @@ def open_page(
     others = len(experiment.cases) - 1
     if others and case is None:
         say(f"case {session.case.name}, the first of {others + 1}; another: --case NAME")
-    say(f"maps that are kept go to {experiment.root}")
+    say(f"maps that you keep are written to {experiment.root}")
     serve(session, _say, port=port, shown=shown)
 
 

@@ -170,11 +170,11 @@ def submit(
 
 
 def gather(results: ResultsArgument, quiet: Quiet = False) -> None:
-    """Write tables and record from what the parts of a command have done so far.
+    """Write the tables and the record from what the parts of a command have finished so far.
 
-    Runs no task of a part, only what depends on all of them. Exit code 0: all is complete,
-    without warnings. 1: a task failed, has a warning, or is not done yet. 2: there is nothing to
-    gather.
+    Runs no task of a part, only steps that need the results of all parts. Exit code 0: everything
+    is complete, without warnings. 1: a task failed, has a warning, or is not done yet. 2: there is
+    nothing to gather.
     """
     from esegeta.cli.progress import listen, show_outcome
     from esegeta.errors import RunError
@@ -186,7 +186,7 @@ def gather(results: ResultsArgument, quiet: Quiet = False) -> None:
     folders = commands_in(results.absolute())
     if not folders:
         raise RunError(
-            f"{results}: there are no parts of a command here",
+            f"{results}: holds no parts of a command",
             hint="`esegeta run CONFIG --part 1/4` leaves them in <output>/<name>",
         )
     exit_code = 0
@@ -210,7 +210,7 @@ def status(
 ) -> None:
     """Report the progress of the commands in a folder, read from its files alone.
 
-    Exit code 0: the progress is printed. 2: the folder holds no command.
+    Exit code 0: the progress was printed. 2: the folder holds no results of a command.
     """
     from esegeta.workflow.spread.status import standings_of
 

@@ -83,7 +83,7 @@ def demo(
     device: Device = None,
     quiet: Quiet = False,
 ) -> None:
-    """Explain the sample that comes with the package, in a minute or two; ends with a report.
+    """Explain the sample that comes with the package, and write a report: a minute or two.
 
     The config is printed first: copy it to start your own. Exit codes are those of `run`.
     """
@@ -112,11 +112,11 @@ def predict(
     workers: Workers = None,
     cluster: ClusterFile = None,
 ) -> None:
-    """Predict every case, and check that this is your own pipeline's prediction.
+    """Predict every case, and check that the result is your own pipeline's prediction.
 
-    Give a case your own segmentation by the same model as `expected`: the Dice of each label
-    shows whether both are the same. `targets` and `methods` may be missing. A run of the same
-    config uses these predictions again. Exit code 0: success. 1: a case failed, or a Dice is
+    Name the segmentation that your own pipeline made of a case as `expected`: the Dice of each
+    label shows whether the two agree. The config needs no `targets` or `methods`. A run of the
+    same config reuses these predictions. Exit code 0: success. 1: a case failed, or a Dice is
     below `expected_dice`. 2: nothing succeeded, for a reason that you can fix.
     """
     from esegeta.cli.progress import listen, show_outcome

@@ -26,13 +26,12 @@ MOST_NAMES = 6
 HOW_TO_READ = f"""\
 - **A task** is one target of one case, explained by one method on one model. Medians and quartiles
   (linear) are over tasks. Undefined values (NaN) are left out and counted.
-- **Ranks** are formed in each case, after the mean over its targets, among the competitors that
-  have a value for every target that counts for the score, which is one that all of them have a
-  value for; ties share the mean of their ranks. While these targets cover less than half of the
-  cases, the competitor with the most gaps is left out.
+- **Ranks** are formed within each case, from the mean over its targets; ties share the mean of
+  their ranks. Only targets for which all ranked competitors have a value count. While these
+  targets cover less than half of the cases, the competitor with the most gaps is left out.
 - **Tests** (tests.csv): Wilcoxon's signed-rank test, two-sided, across cases. Differences are
-  averaged over the targets of a case first, for these are not independent. Pairs: every two
-  methods of a model, and the same method on every two models. Zero differences are ranked and then
+  first averaged over the targets of a case, which are not independent. Pairs: every two methods
+  of a model, and the same method on every two models. Zero differences are ranked and then
   dropped (Pratt); if all are zero, p is 1 and the effect 0. p is exact up to {EXACT_UP_TO} cases,
   ties and zeros included. With fewer than {FEWEST_CASES} paired cases there is no test: no outcome
   could reach {ALPHA}. Holm's correction takes all tests of one score as its family.
@@ -41,12 +40,12 @@ HOW_TO_READ = f"""\
   second, in the score's own unit.
 - **Critical difference**: Friedman's test (p by Iman and Davenport's F), then Nemenyi's, on the
   ranked competitors (Demsar 2006). It compares all of them at once by their ranks and is coarser
-  than the tests by pairs; the two need not agree.
+  than the paired tests; the two need not agree.
 - **Between models**: scores in the target's own unit, such as raw infidelity or completeness in
-  logits, grow with the model's logits; relative ones compare. What a model predicts differs too:
-  a target over the prediction covers other voxels on another model.
-- **Not ranked or tested**: figures that follow the scale of the map. Values that differ by rounding
-  (1e-6 of the larger) are ties. Scores of one aspect count as one in mean ranks.
+  logits, grow with the model's logits; only relative scores are comparable. Predictions differ
+  too: a target over the prediction covers different voxels for each model.
+- **Not ranked or tested**: figures that depend on the scale of the map. Values that differ only by
+  rounding (1e-6 of the larger) are ties. Scores of one aspect count as one in mean ranks.
 - **A dagger** marks a method that does not beat the random map of its model on a faithfulness
   score, in the median over cases of the paired differences; it is not a test.
 - **Correlations** are over tasks, which are not independent: they have no p-values. Two scores also
@@ -87,7 +86,7 @@ def testing_sentence(study: Study) -> str:
     pairs = [pair for score in study.scores for pair in score.pairs]
     tested = [pair for pair in pairs if pair.p_holm is not None]
     if not pairs:
-        return "No tests: no score has two competitors to be compared."
+        return "No tests: no score has two competitors to compare."
     if not tested:
         most = max(pair.num_cases for pair in pairs)
         return (
@@ -148,9 +147,9 @@ def _runs(study: Study) -> Table:
 def _tests(study: Study) -> Table:
     columns = ("score", "ranked", "cases", "Friedman p", "tests", f"p < {ALPHA}", "least p")
     note = (
-        f"`p < {ALPHA}` counts tests after Holm's correction. `least p` is the smallest that the "
-        "first test of the family could have after it, given the numbers of cases and tests; from "
-        f"{ALPHA} up, no test of the score can find anything, however large the effect."
+        f"`p < {ALPHA}` counts tests after Holm's correction. `least p` is the smallest corrected "
+        "p that any test of the score could reach with these numbers of cases and tests; if it is "
+        f"{ALPHA} or more, no test can find a difference, however large the effect."
     )
     rows = tuple(tuple(map(Cell, _test_texts(score))) for score in study.scores)
     return Table("Ranks and tests", columns, rows, note)

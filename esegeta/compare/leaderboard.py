@@ -236,7 +236,7 @@ def _values_note(study: Study, scores: Sequence[ScoreResult]) -> str:
     single = _is_of_one_case(scores)
     what = "Value, or median [quartiles] over targets." if single else ""
     unranked = [score.kind.name for score in scores if not score.kind.scale_free]
-    follows = f" Never ranked, for the map's scale decides: {', '.join(unranked)}."
+    follows = f" Never ranked, because it depends on the map's scale: {', '.join(unranked)}."
     return (
         f"{ONE_CASE if single else ''}{what or 'Median [quartiles] over cases and targets.'} "
         "↓ lower is better, ↑ higher is better, – neither."

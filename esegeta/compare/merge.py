@@ -126,7 +126,7 @@ class ScoreColumn:
         if self.better == "none":
             return "neither high nor low is better"
         if not self.scale_free:
-            return "it depends on the scale of the map: a multiple of a map would be ranked apart"
+            return "it depends on the scale of the map: a map and its double would rank differently"
         return ""
 
 

@@ -95,7 +95,7 @@ class Measured:
         high_frequency_real: its median over real patches.
         distance: root mean square difference to the nearest real patch, in standard deviations of
             the data.
-        distance_real: median of that between real patches that do not overlap.
+        distance_real: median distance between real patches that do not overlap.
         nearest: number of the nearest real patch.
     """
 

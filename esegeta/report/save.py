@@ -36,7 +36,7 @@ from esegeta.volume import (
 
 NIFTI_ALONE: tuple[WrittenFormat, ...] = ("nifti",)
 CARRIED_ERRORS = (
-    "; on the voxels of the file an upper bound, since errors of what is added up there depend on "
+    "; on the voxels of the file an upper bound, since the errors added up there depend on "
     "each other (statistics of the image held fixed)"
 )
 RESAMPLINGS: Mapping[GridRule, str] = {

@@ -28,7 +28,7 @@ EDGE_COLOUR = "#8a8a8a"
 EDGE_IN_WORDS = (
     "An arrow means: when the units of the box at its tail are switched off, the units of the box "
     "at its head change, and they change where those at the tail were active. The wider the arrow, "
-    "the more the one tells about the other (weight, 0 to 1); the strength of a path is the "
+    "the more the tail tells about the head (weight, 0 to 1); the strength of a path is the "
     "product of its weights. An arrow past a column skips that layer, as a skip connection does. "
     "Numbers in brackets: units of the layer."
 )

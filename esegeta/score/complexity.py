@@ -20,12 +20,12 @@ from esegeta.score.score import Curve, Judgement, Metric, Score, ScoreContext
 
 @dataclass(frozen=True)
 class Gini(Score):
-    """How unequal the map's magnitudes are: 0 where all are equal, near 1 where few hold all.
+    """How unequal the map's magnitudes are: 0 if all are equal, near 1 if few hold everything.
 
         gini = 1 - 2 sum_k v_(k) / |v|_1 * (N - k + 1/2) / N,   v = |a|, v_(1) <= ... <= v_(N)
 
-    Higher is sparser. v are the magnitudes of all N inputs, voxels times channels: maps without
-    channels are split evenly among them, a feature's worth evenly among its voxels.
+    Higher is sparser. v are the magnitudes at all N inputs (voxels times channels): a map without
+    channels is split evenly among them, a feature's value evenly among its voxels.
 
     Source: Chalasani et al., Concise Explanations of Neural Networks using Adversarial Training,
     2020, after Hurley and Rickard, Comparing Measures of Sparsity, 2009.
@@ -50,9 +50,9 @@ class Entropy(Score):
 
         entropy = -sum_i p_i log p_i,   p = |a| / |a|_1;      entropy_relative = entropy / log N
 
-    Lower is simpler: 0 where one input holds all, log N where all N hold the same. The relative
-    one, 0 to 1, may be compared between images of different sizes. Inputs are voxels times
-    channels, as those of `gini`.
+    Lower is simpler: 0 if one input holds everything, log N if all N hold the same.
+    `entropy_relative`, 0 to 1, can be compared between images of different sizes. Inputs are
+    voxels times channels, as for `gini`.
 
     Source: Bhatt et al., Evaluating and Aggregating Feature-based Model Explanations, 2020,
     complexity; there it is not divided by log N.
@@ -88,8 +88,8 @@ class EffectiveComplexity(OverParts):
 
         effective_complexity = min { s : |R(b_t) - R(x)| <= tol |R(x) - R(b)| for all t >= s }
 
-    b_s is the baseline with the image's share s, of the largest magnitude first. 0..1, lower is
-    better: a reader has less to look at. 1 says that everything is needed.
+    b_s is the baseline with the share s of the image put in, largest magnitudes first. 0..1, lower
+    is better: a reader has less to look at. 1 means that everything is needed.
 
     Args:
         features: the parts: supervoxels, blocks, a label map, a block of keys, or `voxels`.

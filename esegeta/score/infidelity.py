@@ -72,14 +72,14 @@ Pairs = tuple[Float64[Tensor, " M"], Float64[Tensor, " M"]]
 
 @dataclass(frozen=True)
 class Infidelity(Score):
-    """How far the change that the map predicts is from the target's own under perturbations I.
+    """How far the change that the map predicts is from the target's change under perturbations I.
 
         infidelity          = mean (<I, a> - D)^2,    D = R(x) - R(x - I)
         infidelity_beta     = mean (beta <I, a> - D)^2,   beta = mean(<I, a> D) / mean(<I, a>^2)
         infidelity_relative = 1 - cos^2(<I, a>, D)
 
-    The relative one is free of scale: 0 is perfect, 1 useless or the opposite (cos below 0 counts
-    as 0). For boxes and parts <I, a> sums the map, of slopes times the change; gaussian: slopes.
+    `infidelity_relative`: 0 is perfect, 1 a cosine of 0 or below. For boxes and parts <I, a> sums
+    the map over replaced voxels, slopes times the change; `gaussian` takes values as slopes.
 
     Args:
         samples: perturbations, at least 2.

@@ -84,19 +84,19 @@ class _AlongCurve(OverParts):
 
 @dataclass(frozen=True)
 class Deletion(_AlongCurve):
-    """How fast the target falls when the most relevant parts of the image go first.
+    """How fast the target falls when the most relevant parts of the image are removed first.
 
         deletion = int_0^1 (R(x_s) - R(b)) / (R(x) - R(b)) ds,   x_s without its share s
         deletion_lerf: the least relevant first;   deletion_gap = deletion_lerf - deletion
 
     1 and 0 are the targets of the image and of the baseline b. Lower is better for `deletion`;
-    the gap is above 0 where the order says something.
+    the gap is above 0 if the order is better than its reverse.
 
     Args:
         features: the parts: supervoxels, blocks, a label map, a block of keys, or `voxels`.
         baseline: what takes their place: zero, mean, minimum, blur, noisy_linear, or an image.
         steps: number of steps from the whole image to nothing.
-        rank_by: `value` or `magnitude` of the map; `auto` is the magnitude for input slopes.
+        rank_by: `value` or `magnitude` of the map; `auto`: magnitude for slopes, else value.
         seed: random seed for the order of ties.
 
     Source: Petsiuk et al., RISE, 2018, section 4 (deletion); Samek et al., 2017 (selectivity, by
@@ -119,13 +119,13 @@ class Insertion(_AlongCurve):
         insertion = int_0^1 (R(b_s) - R(b)) / (R(x) - R(b)) ds,   b_s with the image's share s
         insertion_lerf: the least relevant first;   insertion_gap = insertion - insertion_lerf
 
-    Higher is better for `insertion`; the gap is above 0 where the order says something.
+    Higher is better for `insertion`; the gap is above 0 if the order is better than its reverse.
 
     Args:
         features: the parts: supervoxels, blocks, a label map, a block of keys, or `voxels`.
         baseline: what the parts are put into: zero, mean, minimum, blur, noisy_linear, or an image.
         steps: number of steps from nothing to the whole image.
-        rank_by: `value` or `magnitude` of the map; `auto` is the magnitude for input slopes.
+        rank_by: `value` or `magnitude` of the map; `auto`: magnitude for slopes, else value.
         seed: random seed for the order of ties.
 
     Source: Petsiuk et al., RISE, 2018, section 4 (insertion, into a blurred image).
@@ -149,14 +149,14 @@ class Road(_AlongCurve):
         road = int_0^1 (R(x_s) - R(b)) / (R(x) - R(b)) ds,   x_s by noisy linear imputation
         road_lerf: the least relevant first;   road_gap = road_lerf - road
 
-    Lower is better for `road`; the gap is above 0 where the order says something. b is what is
-    left with every voxel removed: each channel's mean.
+    Lower is better for `road`; the gap is above 0 if the order is better than its reverse. b is
+    the image with every voxel removed: each channel's mean.
 
     Args:
         features: the parts; `voxels` as in the paper, or as in `deletion`.
         baseline: noisy_linear, or a block with its noise.
         steps: number of steps from the whole image to nothing.
-        rank_by: `value` or `magnitude` of the map; `auto` is the magnitude for input slopes.
+        rank_by: `value` or `magnitude` of the map; `auto`: magnitude for slopes, else value.
         seed: random seed for the order of ties.
 
     Source: Rong et al., A Consistent and Efficient Evaluation Strategy for Attribution Methods,
@@ -181,21 +181,21 @@ NO_TRUTH = "the case has no label"
 
 @dataclass(frozen=True)
 class DiceDrop(OverParts):
-    """How fast the segmentation falls apart when the most relevant parts of the image go first.
+    """How fast the segmentation degrades when the most relevant parts of the image go first.
 
         dice_drop       = 1 - int_0^1 Dice(S(x_s), S(x)) ds
         dice_drop_label = Dice(S(x), G) - int_0^1 Dice(S(x_s), G) ds
 
-    S is the predicted label, of the whole sliding-window prediction; G the ground truth. Where
-    the target is about a part of the label (a component), Dice with S(x) is over all voxels but
-    the label's others. Higher is better: what was removed mattered to the segmentation.
+    S is the label in the whole sliding-window prediction, G the ground truth. If the target is
+    only a part of the label (a component), Dice with S(x) leaves out the label's other voxels.
+    Higher is better: what was removed mattered to the segmentation.
 
     Args:
         features: the parts: supervoxels, blocks, a label map, a block of keys, or `voxels`.
         baseline: what takes their place: zero, mean, minimum, blur, noisy_linear, or an image.
         steps: number of steps from the whole image to nothing; each is a prediction of the windows
             it touches.
-        rank_by: `value` or `magnitude` of the map; `auto` is the magnitude for input slopes.
+        rank_by: `value` or `magnitude` of the map; `auto`: magnitude for slopes, else value.
         seed: random seed for the order of ties.
 
     Source: the deletion of Petsiuk et al., RISE, 2018, with Dice in place of the probability.

@@ -142,8 +142,8 @@ class ConsistencyUnderFlips(Score):
         consistency_under_flips = mean over axes g of  cos(phi(x), g phi(g x))
 
     and the same with the rank correlation. -1 to 1, higher is better; 1 for a network that does not
-    know left from right. Mask, ground truth and files on the image's grid are flipped too, and all
-    channels compared. A stochastic method draws anew for other voxels: its noise counts too.
+    tell left from right. Mask, ground truth and files on the image's grid are flipped too; all
+    channels are compared. A stochastic method draws anew for each image: its noise counts too.
 
     Args:
         axes: spatial axes to flip, one at a time, from 0; by default all longer than one voxel.

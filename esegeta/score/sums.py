@@ -33,9 +33,9 @@ class Completeness(Score):
 
         completeness = | sum a - (R(x) - R(b)) | / | R(x) - R(b) |
 
-    0 or more, lower is better; 1 for a map whose sum says nothing. Methods that claim to be
-    complete are checked against their own baseline or, if that is not a single image, against what
-    they report; all others against b. It is undefined for slopes, which do not add up to anything.
+    0 or more, lower is better; 1 for a map whose sum is zero. Methods that claim to be complete
+    are checked against their own baseline or, if that is not a single image, against the change
+    that they report; all others against b. Undefined for slopes, whose sum has no meaning.
 
     Args:
         baseline: for methods without a claim: zero, mean, minimum, blur, or an image file.
@@ -86,12 +86,13 @@ def reference_of(explainer: Explainer) -> Baseline | None:
 
 @dataclass(frozen=True)
 class SensitivityN(Score):
-    """Correlation of the map's sum over random sets of n parts with the effect of removing them.
+    """Correlation between the map's sum over random sets of n parts and their removal's effect.
 
         sensitivity_n = mean over n of  corr ( sum_{i in S} a_i ,  R(x) - R(x without S) ),  |S| = n
 
-    -1..1, higher is better; 1 for every n only where the target is a sum of the parts. Sizes n run
-    in equal ratios from 1 to 80 % of the parts. Sets that change nothing at one size are left out.
+    -1..1, higher is better; 1 at every n is possible only if the target is a sum over parts. n goes
+    from one part to 80 % of the parts in about equal ratios. A size is left out if all its sets
+    have the same effect, or the same sum.
 
     Args:
         features: the parts: supervoxels, blocks, a label map, or a block of keys.
@@ -151,7 +152,7 @@ class SensitivityN(Score):
 
 
 def subset_sizes(num_parts: int, count: int) -> tuple[int, ...]:
-    """Return set sizes in about equal ratios, from 1 to 80 % of the parts, each once."""
+    """Return set sizes in about equal ratios, from one part to 80 % of the parts, each once."""
     largest = max(1, round(LARGEST_SHARE * num_parts))
     places = torch.linspace(0, 1, count, dtype=torch.float64) if count > 1 else torch.tensor([1.0])
     return tuple(dict.fromkeys(round(largest ** float(place)) for place in places))

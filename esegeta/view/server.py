@@ -41,7 +41,7 @@ def serve(
             server = uvicorn.Server(settings(create_app(session, jobs, port=number, token=token)))
             address = f"http://{HOST}:{number}/?token={token}"
             say(f"open {address}")
-            say("only from this machine, and only with the token; Ctrl-C ends it")
+            say("only from this machine, and only with the token; Ctrl-C stops it")
             if shown:
                 webbrowser.open(address)
             server.run(sockets=[listening])

@@ -48,7 +48,7 @@ def test_a_part_writes_no_report(lab: Lab) -> None:
 def test_gather_without_parts_is_refused(tmp_path: Path) -> None:
     result = esegeta("gather", tmp_path)
     assert result.exit_code == 2
-    assert f"{tmp_path}: there are no parts of a command here" in result.stderr
+    assert f"{tmp_path}: holds no parts of a command" in result.stderr
 
 
 @pytest.mark.slow

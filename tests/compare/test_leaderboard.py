@@ -224,7 +224,7 @@ def test_scores_that_depend_on_the_scale_of_a_map_are_neither_ranked_nor_tested(
     found = leaderboard(study)
     assert cell(found, "Faithfulness", "times_100", "infidelity ↓") == Cell("10100 [10100, 10100]")
     assert not cell(found, "Faithfulness", "a", "infidelity ↓").best
-    assert "Never ranked, for the map's scale decides: infidelity." in found[1].note
+    assert "Never ranked, because it depends on the map's scale: infidelity." in found[1].note
     assert sorted(relative.mean_ranks.values()) == [1.5, 1.5, 3.0]
 
 

@@ -120,7 +120,7 @@ def test_a_map_within_the_structure_has_no_halo() -> None:
     assert found.values["halo_inside"] == 1
     assert found.values["halo_90_mm"] == 0
     assert math.isnan(found.values["halo_distance_mm"])
-    assert found.reasons == {"halo_distance_mm": "the map holds nothing outside of the structure"}
+    assert found.reasons == {"halo_distance_mm": "the map is zero outside the structure"}
 
 
 def test_a_map_beside_the_structure_is_all_halo() -> None:

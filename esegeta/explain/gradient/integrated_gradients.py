@@ -117,7 +117,7 @@ class InteriorGradient(Explainer):
 
         a = 1/n sum_i dR/dx (x' + alpha_i (x - x'))
 
-    With the zero baseline these are alpha * x: copies where a saturated network is not yet flat.
+    With the zero baseline the points are alpha * x, where a saturated network is not yet flat.
     Positive: a brighter voxel raises the target there. Unit: target per unit of network input.
 
     Args:

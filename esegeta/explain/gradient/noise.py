@@ -215,7 +215,7 @@ class NoiseTunnel(NoisyCopies):
         spread: also return the standard error of the map.
         kind: smoothgrad, smoothgrad_sq or vargrad.
 
-    Source: see `smoothgrad`, `smoothgrad_sq` and `vargrad`, which are this under their own names.
+    Source: see `smoothgrad`, `smoothgrad_sq` and `vargrad`, its three kinds as methods.
     """
 
     kind: Statistic = "smoothgrad"

@@ -58,11 +58,11 @@ class Saliency(Explainer):
 
 @dataclass(frozen=True)
 class InputXGradient(Explainer):
-    """The input times the gradient: each voxel's part in the linear part of the target.
+    """The input times the gradient: each voxel's part in the target's linear approximation.
 
         a = x * dR / dx
 
-    Positive: the voxel's value raises the target over a value of zero. Unit: target.
+    Positive: the voxel's value raises the target, compared with a value of zero. Unit: target.
 
     Source: Shrikumar et al., Not Just a Black Box, 2016, section 2.
     """

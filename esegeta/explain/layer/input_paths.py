@@ -99,7 +99,7 @@ class LayerConductance(FromBaseline):
         x_alpha = x' + alpha (x - x')
 
     Positive: what the position does differently from the baseline raises the target. Unit: target.
-    Where nothing goes around the layer the map adds up to R(x) - R(x'), and the gap is reported;
+    If nothing bypasses the layer, the map adds up to R(x) - R(x'), and the gap is reported;
     elsewhere the facts say that it cannot be checked. What lies on padding goes to the nearest
     voxels of the volume.
 

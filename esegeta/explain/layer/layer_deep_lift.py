@@ -38,7 +38,7 @@ class LayerDeepLift(LayerMethod):
     Args:
         layer: name of the layer, or a list; the deepest (a U-Net's bottleneck) by default.
         baseline: zero, mean, minimum, blur, or an image file; an image, run up to the layer.
-        tolerance: relative gap above which the map of a layer with nothing around it is warned of.
+        tolerance: relative gap above which a map carries a warning, if nothing bypasses the layer.
 
     Source: Shrikumar et al., Learning Important Features Through Propagating Activation
     Differences, 2017, section 3.5.2, at a layer, as captum's LayerDeepLift; units are summed here.

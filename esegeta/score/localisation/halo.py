@@ -27,9 +27,9 @@ class HaloProfile(Localisation):
         halo_90_mm: by how much M must grow to hold 90 % of |a|
 
     Neither more nor less is better as such: the lungs may rightly help to recognise a heart.
-    Curves: share per ml, and share up to a distance, negative inside. Distances are between voxels'
-    centres, to the nearest voxel on the other side. Channels are summed first; features share their
-    worth evenly.
+    Curves: share per ml, and share up to a distance, which is negative inside. Distances are
+    between centres of voxels, to the nearest voxel on the other side. Channels are summed first; a
+    feature's value is shared evenly among its voxels.
 
     Args:
         against: M, `prediction`, `label` (ground truth) or `target` (the target's own mask).
@@ -68,7 +68,7 @@ class HaloProfile(Localisation):
         }
         reasons = {}
         if math.isnan(values["halo_distance_mm"]):
-            reasons["halo_distance_mm"] = "the map holds nothing outside of the structure"
+            reasons["halo_distance_mm"] = "the map is zero outside the structure"
         bins = _DistanceBins.of(distance, self.bin_mm)
         volume = attribution.volume
         if volume.source.is_picture:

@@ -183,8 +183,8 @@ class PointingGame(Localisation):
 
         pointing_game = 1 if d(argmax r, M) <= within_mm else 0,   r = max(a, 0)
 
-    a is summed over channels. 1 is a hit, 0 a miss; the mean over cases is the accuracy. Where
-    several voxels hold the maximum, the value is the share of them that hit.
+    a is summed over channels. 1 is a hit, 0 a miss; the mean over cases is the accuracy. If
+    several voxels have the maximum, the value is the share of them that hit.
 
     Args:
         against: M, `prediction`, `label` (ground truth) or `target` (the target's own mask).
@@ -221,7 +221,7 @@ class PointingGame(Localisation):
 
 @dataclass(frozen=True)
 class Auroc(Localisation):
-    """The chance that a voxel inside a structure has a higher relevance than one outside.
+    """The probability that a voxel inside a structure has a higher relevance than one outside.
 
         auroc = (sum of the ranks of r in M - K (K + 1) / 2) / (K (N - K)),   r = max(a, 0)
 
@@ -256,8 +256,8 @@ class RelevanceMass(Localisation):
 
         relevance_mass = sum_{v in M} r_v / sum_v r_v,   r = max(a, 0)
 
-    a is summed over channels, and a feature's worth is shared evenly among its voxels. 0 to 1,
-    higher is better; a map that says nothing has the structure's share of the voxels.
+    a is summed over channels, and a feature's value is shared evenly among its voxels. 0 to 1,
+    higher is better; an uninformative map gets the structure's share of all voxels.
 
     Args:
         against: M, `prediction`, `label` (ground truth) or `target` (the target's own mask).
@@ -284,8 +284,8 @@ class RelevanceRank(Localisation):
 
         relevance_rank = |top_K(r) and M| / K,   r = max(a, 0)
 
-    a is summed over channels. 0 to 1, higher is better; a map that says nothing has the structure's
-    share of the voxels. Where voxels tie for the last places, the value is the mean over all ways
+    a is summed over channels. 0 to 1, higher is better; an uninformative map gets the structure's
+    share of all voxels. If voxels tie for the last places, the value is the mean over all ways
     to choose among them.
 
     Args:

@@ -171,7 +171,7 @@ class OverParts(Score):
         features: the parts: supervoxels, blocks, a label map, a block of keys, or `voxels`.
         baseline: what takes their place: zero, mean, minimum, blur, noisy_linear, or an image.
         steps: number of steps from the whole image to nothing.
-        rank_by: `value` or `magnitude` of the map; `auto` is the magnitude for input slopes.
+        rank_by: `value` or `magnitude` of the map; `auto`: magnitude for slopes, else value.
         seed: random seed for the order of ties.
     """
 

@@ -36,15 +36,14 @@ SUFFIXES = {"spearman": "", "cosine": "_cosine"}
 
 @dataclass(frozen=True)
 class ClassSensitivity(Score):
-    """How similar the map is to those of the other labels over the same voxels.
+    """How similar the map is to the maps of other labels over the same voxels.
 
         mean_j and max_j of s(a_k, a_j),   s: Spearman correlation and cosine of signed maps
 
-    a_j is the map of the same target for label j instead of k; the mask stays that of k. In -1..1:
-    1 where the map is the same for every label, below 0 where what speaks for one label
-    speaks against the others. Each other label costs an explanation. The background counts only
-    if `labels` names it. NaN for targets that are not about one label, and where there is no other
-    label.
+    a_j is the map of the same target for label j instead of k; the mask stays that of k. -1..1:
+    1 if the map is the same for every label, below 0 if evidence for one label is evidence
+    against the others. Each other label costs an explanation. The background counts only if
+    `labels` names it. NaN for targets that are not about one label, or if there is no other label.
 
     Args:
         max_labels: largest number of other labels to use: those with the highest mean logit over

@@ -56,10 +56,10 @@ class ParameterRandomization(Score):
 
         mean_k |s(a(net), a(net_k))|,   s: Spearman of signed maps, SSIM and HOG of magnitudes
 
-    Cascading: net_k is random from the output down to layer k; independent: in layer k alone. In
-    0..1; near 0 for a map of what was learned, 1 for one of the image alone, whether or not its
-    sign is flipped. Only voxels that either map reaches count. Curves keep the sign; in them,
-    layers whose random network gives no map are NaN.
+    Cascading: net_k is random from the output down to layer k; independent: in layer k alone.
+    0..1; near 0 for a map that depends on what was learned, 1 for one that depends on the image
+    alone, whether or not its sign flips. Only voxels where one of the maps is not zero count.
+    Curves keep the sign; layers whose random network gives no map are NaN there.
 
     Args:
         modes: cascading, independent or both; the other's figures are NaN.
@@ -167,9 +167,9 @@ class EfficientMprt(Score):
 
         (H(a_random) - H(a)) / H(a),   H = -sum_i p_i log p_i of the histogram of |a|
 
-    -1 or more; above 0 where the map of the trained network has more structure than that of a
-    random one, 0 where the weights do not matter. Bins are equally wide from the least to the
-    greatest |a| of a map; voxels that neither map reaches are left out.
+    -1 or more; above 0 if the map of the trained network has more structure than that of a
+    random one, 0 if the weights do not matter. Bins have equal widths from the smallest to the
+    largest |a| of a map; voxels where both maps are zero are left out.
 
     Args:
         bins: bins of the histogram.

@@ -17,18 +17,18 @@ from esegeta.score.score import Judgement, Metric, Score, ScoreContext
 
 @dataclass(frozen=True)
 class RandomMapBaseline(Score):
-    """How many random maps do at least as well as the map on another score.
+    """How many random maps are at least as good as the map on another score.
 
         p = (1 + #{random maps at least as good}) / (1 + samples)
         z = (mean_random - own) / std_random, of a figure where higher is better with signs changed
 
-    p in 0..1, lower is better; at most 0.05 says that it is not noise. z still grows where p cannot
-    fall. `_edges` says by how much the map does better than the edge map, in the figure's unit;
-    below 0 the image's edges do better. The figure is the base's headline. A target's competitors
-    are the same for all methods.
+    p in 0..1, lower is better; at most 0.05 means that the map is not noise. z still grows where p
+    cannot fall further. `_edges` is by how much the map is better than the edge map, in the unit of
+    the figure, which is the base score's main one; below 0 the image's edges are better. All
+    methods of a target are compared with the same random maps.
 
     Args:
-        base: the score that all are judged by; by default `deletion` in 5 steps.
+        base: the score of the comparison; by default `deletion` in 5 steps.
         samples: random maps, at least 2; each costs what the base costs.
         sigmas_mm: widths of their blurs in mm, taken in turn; 0 is white noise.
         seed: random seed for the noise.

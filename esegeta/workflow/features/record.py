@@ -56,7 +56,7 @@ class FeatureRecorder:
                 "total_variation": "over the median of real patches",
                 "high_frequency": "part of the power above half of the finest frequency",
                 "distance": "to the nearest real patch, in standard deviations of the data",
-                "distance_real": "median of that between real patches that do not overlap",
+                "distance_real": "median distance between real patches that do not overlap",
                 "stability": "mean correlation between seeds, the mean patch taken off",
             },
         }

@@ -193,7 +193,7 @@ def test_an_unknown_command_is_refused(tmp_path: Path, command: str) -> None:
 
 @pytest.mark.parametrize(
     ("command", "words"),
-    [("gather", "there are no parts of a command here"), ("status", "nothing was run here")],
+    [("gather", "holds no parts of a command"), ("status", "nothing was run here")],
 )
 def test_a_folder_without_parts_is_refused(tmp_path: Path, command: str, words: str) -> None:
     result = esegeta(command, tmp_path)
