@@ -138,8 +138,9 @@ def kept_moments(
 def held_strata(session: SimilaritySession, group: int) -> list[int]:
     """Return the numbers of the labels of which a case, or a slab, has positions."""
     number, slab = divmod(group, session.comparison.slabs)
-    names = [f"{slab}.{stratum}.count" for stratum in range(len(session.comparison.strata))]
-    return sorted(int(name.split(".")[1]) for name in _kept(session, number, names))
+    strata = range(len(session.comparison.strata))
+    names = {f"{slab}.{stratum}.count": stratum for stratum in strata}
+    return sorted(names[name] for name in _kept(session, number, list(names)))
 
 
 def kept_sample(session: SimilaritySession, number: int) -> CaseSample:
