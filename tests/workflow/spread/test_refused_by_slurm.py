@@ -53,10 +53,12 @@ def test_a_folder_that_jobs_do_not_see_is_named(slurm: Slurm, tmp_path: Path) ->
     wait_for(lambda: not slurm.jobs(), "jobs end with the run", 60)
 
 
+@pytest.mark.parametrize("stream", [1, 2])
 def test_jobs_that_end_at_once_are_given_up_with_the_last_line_of_a_log(
-    slurm: Slurm, tmp_path: Path
+    slurm: Slurm, tmp_path: Path, stream: int
 ) -> None:
-    lab = slurm_lab(tmp_path, cases=1, prologue=["echo there is no module cuda; exit 1"])
+    prologue = f"echo there is no module cuda >&{stream}; exit 1"
+    lab = slurm_lab(tmp_path, cases=1, prologue=[prologue])
     done = lab.run()
     assert done.exit_code == 2, done.stderr
     assert "jobs ended before any of their workers connected" in done.stderr
