@@ -67,7 +67,7 @@ def cluster_of(
     """
     with dask.config.set(SETTINGS):
         if keys.kind == "allocation":
-            with allocated_cluster(security, folder.logs) as allocated:
+            with allocated_cluster(keys, security, folder.logs) as allocated:
                 yield allocated
             return
         supply: Supply
@@ -117,7 +117,7 @@ def local_cluster(keys: ClusterKeys, security: Security) -> SpecCluster:
 
 @contextmanager
 def allocated_cluster(
-    security: Security, logs: Path
+    keys: ClusterKeys, security: Security, logs: Path
 ) -> Iterator[tuple[SpecCluster, AllocationSupply]]:
     """Yield a cluster whose workers are the tasks of the allocation that this process runs in."""
     scheduler = {"cls": Scheduler, "options": _scheduler_options(security, None)}
@@ -132,9 +132,11 @@ def allocated_cluster(
             for word in (f"--tls-{key.replace('_', '-')}", str(own[key]))
         ]
         command = [
-            *("srun", "--kill-on-bad-exit=0", "--cpu-bind=none"),
+            # Tasks that have no GPU end at once, and the others are to stay.
+            *("srun", "--kill-on-bad-exit=0", "--wait=0", "--cpu-bind=none"),
             f"--output={logs}/srun-%j.%t.log",
-            *(sys.executable, "-m", "esegeta.workflow.spread.pinned", cluster.scheduler_address),
+            *(sys.executable, "-m", "esegeta.workflow.spread.pinned", str(keys.tasks_per_gpu)),
+            cluster.scheduler_address,
             *("--nthreads", "1", "--nanny", "--no-dashboard", "--death-timeout", "60"),
             *("--local-directory", tempfile.gettempdir(), *flags),
         ]

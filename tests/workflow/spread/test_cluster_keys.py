@@ -12,7 +12,6 @@ from esegeta.config.cluster import ClusterKeys
 from esegeta.errors import ConfigError
 from esegeta.workflow.spread import asked
 from esegeta.workflow.spread.own_gpus import num_workers_of
-from esegeta.workflow.spread.pinned import own_gpus
 from tests.experiments import Lab, esegeta, refused, unet_lab
 from tests.slurm import free_ports
 
@@ -157,21 +156,8 @@ def test_submitting_needs_a_cluster(lab: Lab) -> None:
     refused(result, lab, "has no `cluster` block")
 
 
-@pytest.mark.parametrize(
-    ("visible", "place", "tasks", "own"),
-    [
-        ("0,1,2,3", 1, "2", "2,3"),
-        ("0,1,2,3", 3, "4(x2)", "3"),
-        ("4,5", 0, "1", None),
-        ("4", 1, "2", None),
-        ("", 0, "2", None),
-    ],
-)
-def test_workers_of_an_allocation_take_their_share_of_gpus(
-    visible: str, place: int, tasks: str, own: str | None
-) -> None:
-    told = {"CUDA_VISIBLE_DEVICES": visible, "SLURM_LOCALID": str(place)}
-    assert own_gpus({**told, "SLURM_STEP_TASKS_PER_NODE": tasks}) == own
+UNEVEN = {"SLURM_NTASKS": "10", "SLURM_TASKS_PER_NODE": "3(x3),1"}
+"""An allocation whose last node has fewer tasks."""
 
 
 class TestSubmitters:
@@ -295,6 +281,10 @@ class TestSubmitters:
             ({"kind": "allocation"}, {"SLURM_NTASKS": "3", "SLURM_NNODES": "2"}, 3),
             ({"kind": "allocation"}, {"SLURM_NNODES": "2"}, 2),
             ({"kind": "allocation"}, {}, 1),
+            ({"kind": "allocation"}, {"SLURM_NTASKS": "2", "SLURM_GPUS_ON_NODE": "1"}, 1),
+            ({"kind": "allocation"}, {"SLURM_NTASKS": "2", "SLURM_GPUS_ON_NODE": "0"}, 2),
+            ({"kind": "allocation"}, {**UNEVEN, "SLURM_GPUS_ON_NODE": "2"}, 7),
+            ({"kind": "allocation", "tasks_per_gpu": 2}, {**UNEVEN, "SLURM_GPUS_ON_NODE": "1"}, 7),
             ({"kind": "slurm", "workers": 3, "tasks_per_gpu": 2}, {"SLURM_NTASKS": "1"}, 6),
             ({"kind": "local", "workers": 2}, {"SLURM_NTASKS": "1"}, 2),
         ],
@@ -307,8 +297,8 @@ class TestSubmitters:
         count: int,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        for name in ("SLURM_NTASKS", "SLURM_NNODES"):
-            monkeypatch.delenv(name, raising=False)
+        for name in ("NTASKS", "NNODES", "GPUS_ON_NODE", "TASKS_PER_NODE", "NTASKS_PER_GPU"):
+            monkeypatch.delenv(f"SLURM_{name}", raising=False)
         for name, value in told.items():
             monkeypatch.setenv(name, value)
         assert num_workers_of(ClusterKeys(**keys)) == count
