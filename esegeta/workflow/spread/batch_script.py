@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from esegeta.config import RunConfig
 from esegeta.errors import ConfigError
-from esegeta.workflow.spread.jobs import SUBMITTERS
+from esegeta.workflow.spread.jobs import SUBMITTERS, whole_mb
 from esegeta.workflow.spread.origin import Origin
 
 DEFAULT_PARTS = 16
@@ -19,7 +19,7 @@ SCRIPT = """\
 #SBATCH --array=1-{parts}
 #SBATCH --ntasks=1
 #SBATCH --cpus-per-task={cpus}
-#SBATCH --mem={memory_gb:g}G
+#SBATCH --mem={memory_mb}M
 #SBATCH --time={walltime}
 {gpus}{queue}{account}{options}#SBATCH {requeue}
 #SBATCH --open-mode=append
@@ -77,7 +77,7 @@ def array_script(
         name=config.keys.name,
         parts=count,
         cpus=4 if block is None else block.cpus_per_worker,
-        memory_gb=16 if block is None else block.memory_gb,
+        memory_mb=16 * 1024 if block is None else whole_mb(block),
         walltime="04:00:00" if block is None else block.walltime,
         gpus=f"#SBATCH --gres=gpu:{gpus}\n" if gpus else "",
         queue=f"#SBATCH --partition={block.queue}\n" if block and block.queue else "",

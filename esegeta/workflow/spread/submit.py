@@ -14,7 +14,7 @@ from esegeta.errors import ConfigError
 from esegeta.volume import write_text
 from esegeta.workflow.spread.able import require_accepted, require_cluster, words_of
 from esegeta.workflow.spread.folder import SharedFolder
-from esegeta.workflow.spread.jobs import SUBMITTERS, hours_and_minutes
+from esegeta.workflow.spread.jobs import SUBMITTERS, walltime_of
 from esegeta.workflow.spread.origin import Origin
 
 HEADERS: Mapping[str, tuple[str, ...]] = {
@@ -99,12 +99,11 @@ def controller_script(
         )
     root = origin.root(config)
     folder = SharedFolder(root, origin.command)
-    walltime = keys.walltime if keys.kind != "lsf" else hours_and_minutes(keys.walltime)
     again, never = REQUEUED[keys.kind]
     values = {
         "name": f"esegeta-{config.keys.name}-controller",
         "log": str(folder.logs / "controller.log"),
-        "walltime": walltime,
+        "walltime": walltime_of(keys),
         "queue": keys.queue,
         "account": keys.account,
         # Started again, it would do again what it has done.

@@ -248,7 +248,7 @@ def submit_array(slurm: Slurm, lab: Lab) -> str:
 
 
 def test_an_array_of_parts_needs_no_controller(slurm: Slurm, tmp_path: Path) -> None:
-    lab = slurm_lab(tmp_path, cases=4)
+    lab = slurm_lab(tmp_path, cases=4, memory_gb=1.5)
     one = alone(lab)
     submit_array(slurm, lab)
     wait_for(lambda: not slurm.jobs(), "the array ends")
