@@ -27,7 +27,6 @@ SCRIPT = """\
 #SBATCH --output=%x-%A_%a.log
 # --signal ends a part cleanly a minute before its time limit; --requeue restarts it after a
 # preemption. Submitting the script again continues the work: finished tasks are skipped.
-set -u
 {prologue}export OMP_NUM_THREADS="${{SLURM_CPUS_PER_TASK:-1}}"
 srun esegeta {command} {arguments} --part "$SLURM_ARRAY_TASK_ID/{parts}"
 # When all parts have ended, run once, on any machine that sees the folder:

@@ -124,7 +124,7 @@ def controller_script(
     words += options
     if cluster_file is not None:
         words += ["--cluster", str(cluster_file.absolute())]
-    lines += ["set -u", f"cd {shlex.quote(str(Path.cwd()))}", *keys.prologue]
+    lines += [f"cd {shlex.quote(str(Path.cwd()))}", *keys.prologue]
     lines.append(f"exec {shlex.join(words)}")
     return "\n".join(lines) + "\n"
 

@@ -1,6 +1,7 @@
 """Workers that cannot be had are refused before anything is written; programs are fakes on PATH."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,24 @@ def test_the_script_of_a_submitted_controller_holds_all_requested_resources(
     assert script.splitlines()[-1].endswith(
         f"run {lab.config} -o {lab.folder}/out --device cpu --fail-fast"
     )
+
+
+@pytest.mark.parametrize("command", [("submit",), ("plan", "--sbatch")], ids=" ".join)
+def test_a_prologue_may_use_variables_that_are_not_set(
+    lab: Lab, programs: Path, command: tuple[str, ...]
+) -> None:
+    """Scripts of modules and of conda do, and workers' jobs let them."""
+    program(programs, "sbatch", ["Submitted batch job 7"])
+    program(programs, "srun", ["it goes on"])
+    lab.keys["cluster"]["prologue"] = ["export X=$NOT_SET_ANYWHERE"]
+    result = esegeta(command[0], lab.write(), *command[1:])
+    assert result.exit_code == 0, result.output
+    script = result.stdout
+    if command == ("submit",):
+        *before, _ = (lab.root / ".cluster" / "run" / "controller.sh").read_text().splitlines()
+        script = "\n".join([*before, "srun"])
+    done = subprocess.run(["bash"], input=script, capture_output=True, text=True, check=False)
+    assert done.stdout == "it goes on\n", done.stderr
 
 
 @pytest.mark.slow
