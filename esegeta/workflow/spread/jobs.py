@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from esegeta.config.cluster import ClusterKeys
+from esegeta.workflow.spread.scratch_folder import job_scratch
 
 SUBMITTERS: Mapping[str, tuple[str, str]] = {
     "slurm": ("SLURMCluster", "sbatch"),
@@ -22,18 +23,15 @@ SUBMITTERS: Mapping[str, tuple[str, str]] = {
 
 def job_settings(keys: ClusterKeys, logs: Path | None, name: str) -> dict[str, Any]:
     """Return what a job is, whatever batch system runs it."""
-    prologue = [
-        *keys.prologue,
-        f"export OMP_NUM_THREADS={keys.cpus_per_worker}",
-        *([] if keys.scratch is None else [f"mkdir -p {keys.scratch}"]),
-    ]
+    made, scratch = job_scratch(keys)
+    prologue = [*keys.prologue, f"export OMP_NUM_THREADS={keys.cpus_per_worker}", *made]
     return {
         "cores": keys.cpus_per_worker,
         "processes": keys.tasks_per_gpu,
         "memory": f"{whole_mb(keys)}MiB",
         "job_name": f"esegeta-{name}",
         "python": sys.executable,
-        "local_directory": keys.scratch or "/tmp",
+        "local_directory": scratch,
         "log_directory": None if logs is None else str(logs),
         "job_script_prologue": prologue,
         "death_timeout": 60,

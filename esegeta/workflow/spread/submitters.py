@@ -27,6 +27,7 @@ from esegeta.config.cluster import ClusterKeys
 from esegeta.workflow.spread.folder import SharedFolder
 from esegeta.workflow.spread.jobs import SUBMITTERS, job_options, job_settings
 from esegeta.workflow.spread.own_gpus import gpus_of, num_local_workers, visible_gpus
+from esegeta.workflow.spread.scratch_folder import local_scratch
 from esegeta.workflow.spread.supply import (
     AllocationSupply,
     BatchSupply,
@@ -105,7 +106,7 @@ def local_cluster(keys: ClusterKeys, security: Security) -> SpecCluster:
                 "protocol": "tls://",
                 "security": security,
                 "dashboard": False,
-                "local_directory": _scratch(keys),
+                "local_directory": local_scratch(keys),
                 "silence_logs": "CRITICAL",
             },
         }
@@ -164,10 +165,6 @@ def _scheduler_options(security: Security, host: str | None) -> dict[str, Any]:
         "dashboard_address": f"{HOST}:0",
     }
     return {**options, "host": host} if host else options
-
-
-def _scratch(keys: ClusterKeys) -> str:
-    return os.path.expandvars(keys.scratch) if keys.scratch else tempfile.gettempdir()
 
 
 def remembering_refusals(kind: type[Job]) -> type[Job]:

@@ -50,6 +50,8 @@ def lab(tmp_path: Path) -> Lab:
         ({"kind": "slurm", "workers": 1, "memory_gb": 1e-10}, "cluster.memory_gb"),
         ({"kind": "slurm", "workers": 1, "scratch": "$(touch /tmp/x)/tmp"}, "is not a path"),
         ({"kind": "slurm", "workers": 1, "scratch": "/tmp/my files"}, "is not a path"),
+        ({"kind": "slurm", "workers": 1, "scratch": "-rf"}, "is not a path"),
+        ({"kind": "slurm", "workers": 1, "scratch": "/tmp/$1"}, "is not a path"),
     ],
     ids=str,
 )

@@ -105,5 +105,8 @@ def test_a_job_script_holds_the_options_of_each_batch_system(tmp_path: Path) -> 
         script = job.job_script()
         for line in (*words[kind], "module load cuda", "export OMP_NUM_THREADS=4"):
             assert line in script, (kind, line, script)
-        assert "--nthreads 1" in script and "$TMPDIR" in script
+        assert (
+            "--nthreads 1" in script
+            and '--local-directory "$ESEGETA_SCRATCH"' in script.replace('""', '"')
+        )
         assert "x=1" in script.replace("x = 1", "x=1")

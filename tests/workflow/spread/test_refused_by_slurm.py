@@ -67,6 +67,14 @@ def test_jobs_that_end_at_once_are_given_up_with_the_last_line_of_a_log(
     wait_for(lambda: not slurm.jobs(), "jobs end with the run", 60)
 
 
+def test_jobs_work_where_the_variable_of_their_scratch_folder_is_not_set(
+    slurm: Slurm, tmp_path: Path
+) -> None:
+    lab = slurm_lab(tmp_path, cases=1, workers=1, scratch="$SCRATCH_OF_NODE")
+    done = lab.run()
+    assert done.exit_code == 0, done.stderr
+
+
 OWN_SLURM = """\
 import time
 from tests.slurm import running_slurm
