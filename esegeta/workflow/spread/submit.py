@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 from esegeta.config import RunConfig
 from esegeta.config.cluster import ClusterKeys
 from esegeta.errors import ConfigError
-from esegeta.volume import write_text
+from esegeta.volume import write_json, write_text
 from esegeta.workflow.spread.able import require_accepted, require_cluster, words_of
 from esegeta.workflow.spread.folder import SharedFolder
 from esegeta.workflow.spread.jobs import SUBMITTERS, walltime_of
@@ -102,7 +103,7 @@ def controller_script(
     again, never = REQUEUED[keys.kind]
     values = {
         "name": f"esegeta-{config.keys.name}-controller",
-        "log": str(folder.logs / "controller.log"),
+        "log": str(log_of(folder)),
         "walltime": walltime_of(keys),
         "queue": keys.queue,
         "account": keys.account,
@@ -157,4 +158,17 @@ def submit(
             f"cluster: `{program}` refuses the controller's job: {words_of(found)}",
             hint="change queue, account or walltime",
         )
-    return found.stdout.strip()
+    said = found.stdout.strip()
+    write_json(folder.submission, {"job": job_in(said), "log": str(log_of(folder))})
+    return said
+
+
+def log_of(folder: SharedFolder) -> Path:
+    """Return the file that a submitted controller prints to."""
+    return folder.logs / "controller.log"
+
+
+def job_in(said: str) -> str:
+    """Return the number of a job from what a batch system says to its submission; "" for none."""
+    found = re.search(r"(?:^|\bjob <?)(\d+)", said, re.IGNORECASE | re.MULTILINE)
+    return found[1] if found else ""

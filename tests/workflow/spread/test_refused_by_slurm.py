@@ -1,6 +1,7 @@
 """What a real Slurm cannot do, in its own words: queues, folders and jobs that come to nothing."""
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -73,6 +74,19 @@ def test_jobs_work_where_the_variable_of_their_scratch_folder_is_not_set(
     lab = slurm_lab(tmp_path, cases=1, workers=1, scratch="$SCRATCH_OF_NODE")
     done = lab.run()
     assert done.exit_code == 0, done.stderr
+
+
+def test_status_names_the_log_of_a_controller_that_died_in_its_prologue(
+    slurm: Slurm, tmp_path: Path
+) -> None:
+    lab = slurm_lab(tmp_path, cases=1, prologue=["echo there is no module cuda; exit 1"])
+    said = esegeta("submit", lab.write()).stdout
+    (job,) = re.findall(r"batch job (\d+)", said)
+    wait_for(lambda: not slurm.jobs(), "it ends", 60)
+    first, second = esegeta("status", lab.root).stdout.splitlines()
+    assert first == f"run: submitted (job {job}), nothing begun yet"
+    log = Path(second.removeprefix("  log: "))
+    assert log.read_text() == "there is no module cuda\n"
 
 
 OWN_SLURM = """\
