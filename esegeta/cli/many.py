@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from esegeta.config.cluster import ClusterKeys
     from esegeta.workflow import Policy
     from esegeta.workflow.spread.origin import Origin
+    from esegeta.workflow.spread.status import Standing
 
 HandedOnWords = Annotated[
     list[str],
@@ -219,9 +220,7 @@ def status(
         print(json.dumps([one.to_json() for one in standings], indent=2, ensure_ascii=False))
         return
     for one in standings:
-        waiting = "an unknown number" if one.waiting is None else str(one.waiting)
-        counts = f"{one.done} done, {len(one.running)} running, {len(one.failed)} failed"
-        print(f"{one.command}: {counts}, {waiting} waiting")
+        print(f"{one.command}: {_counts(one)}")
         if one.per_hour is not None:
             rate = f"{one.per_hour:.0f}" if one.per_hour >= FEW_PER_HOUR else f"{one.per_hour:.2g}"
             left = f", about {_duration(one.left_s)} left" if one.left_s else ""
@@ -235,6 +234,15 @@ def status(
             print(f"  failed: {failure.task}: {failure.message}{where}")
         for log in one.logs:
             print(f"  log: {log}")
+
+
+def _counts(standing: Standing) -> str:
+    if standing.submitted is not None:
+        job = f" (job {standing.submitted})" if standing.submitted else ""
+        return f"submitted{job}, nothing begun yet"
+    waiting = "an unknown number" if standing.waiting is None else str(standing.waiting)
+    counts = f"{standing.done} done, {len(standing.running)} running"
+    return f"{counts}, {len(standing.failed)} failed, {waiting} waiting"
 
 
 def plan(

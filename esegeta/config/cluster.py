@@ -12,7 +12,8 @@ from esegeta.machine import MOST_COUNTED
 
 ClusterKind = Literal["local", "slurm", "pbs", "sge", "lsf", "htcondor", "address", "allocation"]
 ADDRESS = re.compile(r"[a-z]+://\S+:\d+")
-SCRATCH = re.compile(r"(?:\$\w+|\$\{\w+\}|[\w./~+@%,:=-])+")
+VARIABLE = r"\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*\})"
+SCRATCH = re.compile(rf"(?!-)(?:{VARIABLE}|[\w./~+@%,:=-])+")
 WALLTIME = re.compile(r"(?:(\d+)-)?(\d{1,3}):([0-5]\d):([0-5]\d)")
 
 

@@ -14,6 +14,7 @@ from esegeta.config.cluster import ClusterKeys
 from esegeta.errors import ConfigError
 from esegeta.workflow.spread.jobs import SUBMITTERS, job_options, job_settings
 from esegeta.workflow.spread.own_gpus import gpus_of, num_workers_of, visible_gpus
+from esegeta.workflow.spread.scratch_folder import local_scratch
 
 PATIENCE_S = 10
 """How long a scheduler may take to answer."""
@@ -28,11 +29,13 @@ def require_cluster(keys: ClusterKeys, name: str, logs: Path) -> None:
         logs: the folder for what jobs print; nothing is written there.
 
     Raises:
-        ConfigError: there are not so many GPUs, this is no allocation, no scheduler answers, or
-            the batch system is not there, refuses such jobs, or cannot write to that folder.
+        ConfigError: there are not so many GPUs, `scratch` stands for no folder, this is no
+            allocation, no scheduler answers, or the batch system is not there, refuses such jobs,
+            or cannot write to that folder.
     """
     if keys.kind == "local":
         gpus_of(num_workers_of(keys) - 1, keys, visible_gpus())
+        local_scratch(keys)
     elif keys.kind == "allocation":
         require_allocation()
     elif keys.kind == "address":

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from esegeta.config import RunConfig
 from esegeta.errors import ConfigError
-from esegeta.workflow.spread.jobs import SUBMITTERS
+from esegeta.workflow.spread.jobs import SUBMITTERS, whole_mb
 from esegeta.workflow.spread.origin import Origin
 
 DEFAULT_PARTS = 16
@@ -19,7 +19,7 @@ SCRIPT = """\
 #SBATCH --array=1-{parts}
 #SBATCH --ntasks=1
 #SBATCH --cpus-per-task={cpus}
-#SBATCH --mem={memory_gb:g}G
+#SBATCH --mem={memory_mb}M
 #SBATCH --time={walltime}
 {gpus}{queue}{account}{options}#SBATCH {requeue}
 #SBATCH --open-mode=append
@@ -27,7 +27,6 @@ SCRIPT = """\
 #SBATCH --output=%x-%A_%a.log
 # --signal ends a part cleanly a minute before its time limit; --requeue restarts it after a
 # preemption. Submitting the script again continues the work: finished tasks are skipped.
-set -u
 {prologue}export OMP_NUM_THREADS="${{SLURM_CPUS_PER_TASK:-1}}"
 srun esegeta {command} {arguments} --part "$SLURM_ARRAY_TASK_ID/{parts}"
 # When all parts have ended, run once, on any machine that sees the folder:
@@ -77,7 +76,7 @@ def array_script(
         name=config.keys.name,
         parts=count,
         cpus=4 if block is None else block.cpus_per_worker,
-        memory_gb=16 if block is None else block.memory_gb,
+        memory_mb=16 * 1024 if block is None else whole_mb(block),
         walltime="04:00:00" if block is None else block.walltime,
         gpus=f"#SBATCH --gres=gpu:{gpus}\n" if gpus else "",
         queue=f"#SBATCH --partition={block.queue}\n" if block and block.queue else "",

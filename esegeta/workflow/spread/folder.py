@@ -40,6 +40,11 @@ class SharedFolder:
         return self.path / "gathered"
 
     @property
+    def submission(self) -> Path:
+        """Which job its controller is, where that was submitted."""
+        return self.path / "submitted.json"
+
+    @property
     def journals(self) -> list[Path]:
         """The journals that are there, of parts and of workers, in the order of their names."""
         return sorted((self.path / "journals").glob("*.jsonl"))
@@ -76,3 +81,12 @@ def commands_in(root: Path) -> list[SharedFolder]:
     """Return the folders of all commands that were shared in an output folder."""
     found = sorted((root / HIDDEN).glob("*/origin.json"))
     return [SharedFolder(root, path.parent.name) for path in found]
+
+
+def submitted_in(root: Path) -> list[SharedFolder]:
+    """Return the folders of commands whose controllers were submitted, and have begun nothing."""
+    found = [
+        SharedFolder(root, path.parent.name)
+        for path in sorted((root / HIDDEN).glob("*/submitted.json"))
+    ]
+    return [folder for folder in found if not folder.origin.exists()]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 from esegeta.config.cluster import ClusterKeys
+from esegeta.workflow.spread.scratch_folder import job_scratch
 
 SUBMITTERS: Mapping[str, tuple[str, str]] = {
     "slurm": ("SLURMCluster", "sbatch"),
@@ -21,18 +23,15 @@ SUBMITTERS: Mapping[str, tuple[str, str]] = {
 
 def job_settings(keys: ClusterKeys, logs: Path | None, name: str) -> dict[str, Any]:
     """Return what a job is, whatever batch system runs it."""
-    prologue = [
-        *keys.prologue,
-        f"export OMP_NUM_THREADS={keys.cpus_per_worker}",
-        *([] if keys.scratch is None else [f"mkdir -p {keys.scratch}"]),
-    ]
+    made, scratch = job_scratch(keys)
+    prologue = [*keys.prologue, f"export OMP_NUM_THREADS={keys.cpus_per_worker}", *made]
     return {
         "cores": keys.cpus_per_worker,
         "processes": keys.tasks_per_gpu,
-        "memory": f"{keys.memory_gb:g}GiB",
+        "memory": f"{whole_mb(keys)}MiB",
         "job_name": f"esegeta-{name}",
         "python": sys.executable,
-        "local_directory": keys.scratch or "/tmp",
+        "local_directory": scratch,
         "log_directory": None if logs is None else str(logs),
         "job_script_prologue": prologue,
         "death_timeout": 60,
@@ -43,13 +42,14 @@ def job_settings(keys: ClusterKeys, logs: Path | None, name: str) -> dict[str, A
 
 def job_options(keys: ClusterKeys) -> dict[str, Any]:
     """Return what a batch system is asked for, in its own words."""
-    gpus, cpus, memory = keys.gpus_per_worker, keys.cpus_per_worker, f"{keys.memory_gb:g}"
+    gpus, cpus, memory = keys.gpus_per_worker, keys.cpus_per_worker, whole_mb(keys)
     directives = list(keys.options)
-    place: dict[str, Any] = {"queue": keys.queue, "walltime": keys.walltime}
+    place: dict[str, Any] = {"queue": keys.queue, "walltime": walltime_of(keys)}
     makers: Mapping[str, Callable[[], dict[str, Any]]] = {
         "slurm": lambda: {
             **place,
             "account": keys.account,
+            "job_mem": f"{memory}M",
             "job_extra_directives": [*([f"--gres=gpu:{gpus}"] if gpus else []), *directives],
         },
         "pbs": lambda: {
@@ -57,21 +57,20 @@ def job_options(keys: ClusterKeys) -> dict[str, Any]:
             "account": keys.account,
             "resource_spec": f"select=1:ncpus={cpus}"
             + (f":ngpus={gpus}" if gpus else "")
-            + f":mem={memory}gb",
+            + f":mem={memory}mb",
             "job_extra_directives": directives,
         },
         "sge": lambda: {
             **place,
             "project": keys.account,
-            "resource_spec": f"h_vmem={memory}G" + (f",gpu={gpus}" if gpus else ""),
+            "resource_spec": f"h_vmem={memory}M" + (f",gpu={gpus}" if gpus else ""),
             "job_extra_directives": directives,
         },
         "lsf": lambda: {
             **place,
-            "walltime": hours_and_minutes(keys.walltime),
             "project": keys.account,
             "ncpus": cpus,
-            "mem": int(keys.memory_gb * 2**30),
+            "mem": memory * 2**20,
             "job_extra_directives": [*([f"-gpu num={gpus}"] if gpus else []), *directives],
         },
         "htcondor": lambda: {
@@ -91,8 +90,19 @@ def _assignment(option: str) -> tuple[str, str]:
     return key.strip(), value.strip()
 
 
-def hours_and_minutes(walltime: str) -> str:
-    """Return hours and minutes, as LSF has them."""
-    days, _, rest = walltime.rpartition("-")
-    hours, minutes, _ = rest.split(":")
-    return f"{int(days or 0) * 24 + int(hours):02d}:{minutes}"
+def whole_mb(keys: ClusterKeys) -> int:
+    """Return the memory of a worker in MB; batch systems take no fraction of a GB."""
+    return ceil(keys.memory_gb * 1024)
+
+
+def walltime_of(keys: ClusterKeys) -> str:
+    """Return the walltime as the batch system has it; only Slurm has days."""
+    if keys.kind == "slurm":
+        return keys.walltime
+    days, _, rest = keys.walltime.rpartition("-")
+    hours, minutes, seconds = (int(part) for part in rest.split(":"))
+    hours += 24 * int(days or 0)
+    if keys.kind != "lsf":
+        return f"{hours:02d}:{minutes:02d}:{seconds:02d}"
+    more, minutes = divmod(minutes + (seconds > 0), 60)  # it has no seconds
+    return f"{hours + more:02d}:{minutes:02d}"

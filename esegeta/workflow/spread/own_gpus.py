@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 import torch
 
 from esegeta.config.cluster import ClusterKeys
 from esegeta.errors import ConfigError
+from esegeta.workflow.spread.pinned import tasks_a_gpu, tasks_on_nodes
 
 MOST_CPU_WORKERS = 4
 MOST_A_CPU = 8
@@ -19,8 +21,23 @@ def num_workers_of(keys: ClusterKeys) -> int:
     if keys.kind == "local":
         return num_local_workers(keys, len(visible_gpus()), os.cpu_count() or 1)
     if keys.kind == "allocation":
-        return int(os.environ.get("SLURM_NTASKS") or os.environ.get("SLURM_NNODES") or 1)
+        return _num_allocated(os.environ, keys.tasks_per_gpu)
     return (keys.num_workers or 1) * keys.tasks_per_gpu
+
+
+def _num_allocated(environment: Mapping[str, str], sharing: int) -> int:
+    """Return how many tasks of an allocation become workers; nodes are taken to be alike in GPUs.
+
+    In `salloc` Slurm does not tell how many GPUs there are, and all tasks are counted.
+    """
+    if not environment.get("SLURM_NTASKS"):
+        return int(environment.get("SLURM_NNODES") or 1)  # `srun` starts one a node
+    tasks, gpus = int(environment["SLURM_NTASKS"]), environment.get("SLURM_GPUS_ON_NODE", "")
+    if not gpus.isdecimal() or not int(gpus):
+        return tasks
+    on_nodes = tasks_on_nodes(environment.get("SLURM_TASKS_PER_NODE", str(tasks)))
+    most = int(gpus) * tasks_a_gpu(environment, sharing)
+    return sum(min(number, most) for number in on_nodes)
 
 
 def num_local_workers(keys: ClusterKeys, num_gpus: int, num_cpus: int) -> int:

@@ -16,7 +16,13 @@ from esegeta.volume import is_alive, write_json
 from esegeta.workflow import journal as journals
 from esegeta.workflow import lock
 from esegeta.workflow.command import Command
-from esegeta.workflow.spread.folder import SharedFolder, commands_in, sha256_of, told_in
+from esegeta.workflow.spread.folder import (
+    SharedFolder,
+    commands_in,
+    sha256_of,
+    submitted_in,
+    told_in,
+)
 from esegeta.workflow.spread.own_journal import JournalLine, JournalRead, head_of, read_journal
 from esegeta.workflow.temporary_tables import TemporaryTables, key_of
 
@@ -74,6 +80,8 @@ class Standing:
         per_hour: tasks an hour, of those that were done and not skipped; None before the first.
         left_s: time left at that rate; None where it cannot be told.
         logs: files that processes print to.
+        submitted: the number of the job that is to do it, "" where it is not known; None once
+            something was begun.
     """
 
     command: str
@@ -84,10 +92,11 @@ class Standing:
     per_hour: float | None = None
     left_s: float | None = None
     logs: tuple[str, ...] = field(default=())
+    submitted: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as plain values."""
-        return asdict(self)
+        """Return it as plain values, those of all commands by the same names."""
+        return {key: value for key, value in asdict(self).items() if key != "submitted"}
 
 
 EXPECTED = "expected.json"
@@ -112,6 +121,8 @@ def standings_of(root: Path) -> list[Standing]:
     found = [_shared(folder) for folder in shared]
     if not any(folder.command == "run" for folder in shared):
         found += _alone(root)
+    known = {one.command for one in found}
+    found += [_submitted(one) for one in submitted_in(root) if one.command not in known]
     if not found:
         raise RunError(
             f"{root}: nothing was run here",
@@ -157,6 +168,14 @@ def _alone(root: Path) -> list[Standing]:
         return []
     expected = read_record_head(root).get("num_tasks")
     return [_standing("run", [path], expected, root)]
+
+
+def _submitted(folder: SharedFolder) -> Standing:
+    """Return how a command stands whose controller waits for its turn, or died before its work."""
+    told = told_in(folder.submission)
+    job, log = (str(told.get(key) or "") for key in ("job", "log"))
+    logs = (log,) if log else ()
+    return Standing(folder.command, 0, (), (), waiting=None, logs=logs, submitted=job)
 
 
 SCHEMA = """

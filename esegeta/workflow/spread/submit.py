@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 import sys
@@ -11,10 +12,10 @@ from pathlib import Path
 from esegeta.config import RunConfig
 from esegeta.config.cluster import ClusterKeys
 from esegeta.errors import ConfigError
-from esegeta.volume import write_text
+from esegeta.volume import write_json, write_text
 from esegeta.workflow.spread.able import require_accepted, require_cluster, words_of
 from esegeta.workflow.spread.folder import SharedFolder
-from esegeta.workflow.spread.jobs import SUBMITTERS, hours_and_minutes
+from esegeta.workflow.spread.jobs import SUBMITTERS, walltime_of
 from esegeta.workflow.spread.origin import Origin
 
 HEADERS: Mapping[str, tuple[str, ...]] = {
@@ -99,12 +100,11 @@ def controller_script(
         )
     root = origin.root(config)
     folder = SharedFolder(root, origin.command)
-    walltime = keys.walltime if keys.kind != "lsf" else hours_and_minutes(keys.walltime)
     again, never = REQUEUED[keys.kind]
     values = {
         "name": f"esegeta-{config.keys.name}-controller",
-        "log": str(folder.logs / "controller.log"),
-        "walltime": walltime,
+        "log": str(log_of(folder)),
+        "walltime": walltime_of(keys),
         "queue": keys.queue,
         "account": keys.account,
         # Started again, it would do again what it has done.
@@ -125,7 +125,7 @@ def controller_script(
     words += options
     if cluster_file is not None:
         words += ["--cluster", str(cluster_file.absolute())]
-    lines += ["set -u", f"cd {shlex.quote(str(Path.cwd()))}", *keys.prologue]
+    lines += [f"cd {shlex.quote(str(Path.cwd()))}", *keys.prologue]
     lines.append(f"exec {shlex.join(words)}")
     return "\n".join(lines) + "\n"
 
@@ -158,4 +158,17 @@ def submit(
             f"cluster: `{program}` refuses the controller's job: {words_of(found)}",
             hint="change queue, account or walltime",
         )
-    return found.stdout.strip()
+    said = found.stdout.strip()
+    write_json(folder.submission, {"job": job_in(said), "log": str(log_of(folder))})
+    return said
+
+
+def log_of(folder: SharedFolder) -> Path:
+    """Return the file that a submitted controller prints to."""
+    return folder.logs / "controller.log"
+
+
+def job_in(said: str) -> str:
+    """Return the number of a job from what a batch system says to its submission; "" for none."""
+    found = re.search(r"(?:^|\bjob <?)(\d+)", said, re.IGNORECASE | re.MULTILINE)
+    return found[1] if found else ""

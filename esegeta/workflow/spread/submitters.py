@@ -27,6 +27,7 @@ from esegeta.config.cluster import ClusterKeys
 from esegeta.workflow.spread.folder import SharedFolder
 from esegeta.workflow.spread.jobs import SUBMITTERS, job_options, job_settings
 from esegeta.workflow.spread.own_gpus import gpus_of, num_local_workers, visible_gpus
+from esegeta.workflow.spread.scratch_folder import local_scratch
 from esegeta.workflow.spread.supply import (
     AllocationSupply,
     BatchSupply,
@@ -67,7 +68,7 @@ def cluster_of(
     """
     with dask.config.set(SETTINGS):
         if keys.kind == "allocation":
-            with allocated_cluster(security, folder.logs) as allocated:
+            with allocated_cluster(keys, security, folder.logs) as allocated:
                 yield allocated
             return
         supply: Supply
@@ -105,7 +106,7 @@ def local_cluster(keys: ClusterKeys, security: Security) -> SpecCluster:
                 "protocol": "tls://",
                 "security": security,
                 "dashboard": False,
-                "local_directory": _scratch(keys),
+                "local_directory": local_scratch(keys),
                 "silence_logs": "CRITICAL",
             },
         }
@@ -117,7 +118,7 @@ def local_cluster(keys: ClusterKeys, security: Security) -> SpecCluster:
 
 @contextmanager
 def allocated_cluster(
-    security: Security, logs: Path
+    keys: ClusterKeys, security: Security, logs: Path
 ) -> Iterator[tuple[SpecCluster, AllocationSupply]]:
     """Yield a cluster whose workers are the tasks of the allocation that this process runs in."""
     scheduler = {"cls": Scheduler, "options": _scheduler_options(security, None)}
@@ -132,9 +133,11 @@ def allocated_cluster(
             for word in (f"--tls-{key.replace('_', '-')}", str(own[key]))
         ]
         command = [
-            *("srun", "--kill-on-bad-exit=0", "--cpu-bind=none"),
+            # Tasks that have no GPU end at once, and the others are to stay.
+            *("srun", "--kill-on-bad-exit=0", "--wait=0", "--cpu-bind=none"),
             f"--output={logs}/srun-%j.%t.log",
-            *(sys.executable, "-m", "esegeta.workflow.spread.pinned", cluster.scheduler_address),
+            *(sys.executable, "-m", "esegeta.workflow.spread.pinned", str(keys.tasks_per_gpu)),
+            cluster.scheduler_address,
             *("--nthreads", "1", "--nanny", "--no-dashboard", "--death-timeout", "60"),
             *("--local-directory", tempfile.gettempdir(), *flags),
         ]
@@ -162,10 +165,6 @@ def _scheduler_options(security: Security, host: str | None) -> dict[str, Any]:
         "dashboard_address": f"{HOST}:0",
     }
     return {**options, "host": host} if host else options
-
-
-def _scratch(keys: ClusterKeys) -> str:
-    return os.path.expandvars(keys.scratch) if keys.scratch else tempfile.gettempdir()
 
 
 def remembering_refusals(kind: type[Job]) -> type[Job]:

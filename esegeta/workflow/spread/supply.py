@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from esegeta.errors import OutputError
+from esegeta.workflow.spread.job_logs import last_words, logs_of
 
 LISTINGS: Mapping[str, tuple[str, ...]] = {
     "slurm": ("squeue", "--noheader", "--format=%A", "--user"),
@@ -153,12 +154,14 @@ class BatchSupply:
                 hint="run the same command again once it takes jobs, or change the keys of "
                 "`cluster`; what is finished is kept",
             )
-        logs = sorted(self.logs.glob(f"*{number_of(number)}*"))
-        lines = logs[-1].read_text(errors="replace").split("\n") if logs else []
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-        said = (
-            f"{logs[-1]} ends with: {last}" if last else f"job {number} left no log in {self.logs}"
-        )
+        logs = logs_of(self.logs, number_of(number))
+        told = last_words(logs)
+        if told is not None:
+            said = f"{told[0]} ends with: {told[1]}"
+        elif logs:
+            said = f"job {number} printed nothing into {logs[0]}"
+        else:
+            said = f"job {number} left no log in {self.logs}"
         return OutputError(
             f"{len(self._barren)} jobs ended before any of their workers connected; {said}",
             hint="does every node see this folder (if not, give one on a shared disk with "

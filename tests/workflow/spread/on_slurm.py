@@ -16,6 +16,7 @@ TWO_JOBS = {
     "walltime": "00:30:00",
     "queue": "low",
     "options": ["--requeue"],
+    "prologue": ["export UNSET=$NOT_SET_ANYWHERE"],  # as scripts of modules have it
 }
 
 

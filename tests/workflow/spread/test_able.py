@@ -1,6 +1,8 @@
 """Workers that cannot be had are refused before anything is written; programs are fakes on PATH."""
 
+import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ from tests.workflow.spread.programs import ONLY_TESTED, program
 
 pytest.importorskip("distributed")
 pytest.importorskip("dask_jobqueue")
+
+from esegeta.workflow.spread.submit import job_in
 
 
 @pytest.fixture
@@ -99,6 +103,68 @@ def test_the_script_of_a_submitted_controller_holds_all_requested_resources(
     assert script.splitlines()[-1].endswith(
         f"run {lab.config} -o {lab.folder}/out --device cpu --fail-fast"
     )
+
+
+KEYS = {"command", "done", "failed", "running", "waiting", "per_hour", "left_s", "logs"}
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [("Submitted batch job 11", "submitted (job 11), nothing"), ("taken", "submitted, nothing")],
+)
+def test_status_knows_a_submitted_controller_that_has_begun_nothing(
+    lab: Lab, programs: Path, said: str, words: str
+) -> None:
+    program(programs, "sbatch", [said])
+    assert esegeta("submit", lab.write()).exit_code == 0
+    log = lab.root / ".cluster" / "run" / "logs" / "controller.log"
+    shown = esegeta("status", lab.root).stdout
+    assert shown == f"run: {words} begun yet\n  log: {log}\n"
+    (told,) = json.loads(esegeta("status", lab.root, "--json").stdout)
+    assert told.keys() == KEYS
+    assert told["command"] == "run"
+    assert (told["done"], told["waiting"], told["logs"]) == (0, None, [str(log)])
+    (log.parent.parent / "origin.json").write_text("{}")  # it has begun
+    assert "run: 0 done" in esegeta("status", lab.root).stdout
+
+
+def test_a_submission_that_cannot_be_read_is_still_known(lab: Lab, programs: Path) -> None:
+    program(programs, "sbatch", ["Submitted batch job 11"])
+    esegeta("submit", lab.write())
+    (lab.root / ".cluster" / "run" / "submitted.json").write_text("[")
+    assert esegeta("status", lab.root).stdout == "run: submitted, nothing begun yet\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "job"),
+    [
+        ("Submitted batch job 11 on cluster a2", "11"),
+        ("11.server7.domain", "11"),
+        ('Your job 11 ("esegeta-2-controller") has been submitted', "11"),
+        ("Job <11> is submitted to queue <gpu2>.", "11"),
+        ("submitted", ""),
+    ],
+)
+def test_the_number_of_a_job_is_read_from_what_each_batch_system_says(said: str, job: str) -> None:
+    assert job_in(said) == job
+
+
+@pytest.mark.parametrize("command", [("submit",), ("plan", "--sbatch")], ids=" ".join)
+def test_a_prologue_may_use_variables_that_are_not_set(
+    lab: Lab, programs: Path, command: tuple[str, ...]
+) -> None:
+    """Scripts of modules and of conda do, and workers' jobs let them."""
+    program(programs, "sbatch", ["Submitted batch job 7"])
+    program(programs, "srun", ["it goes on"])
+    lab.keys["cluster"]["prologue"] = ["export X=$NOT_SET_ANYWHERE"]
+    result = esegeta(command[0], lab.write(), *command[1:])
+    assert result.exit_code == 0, result.output
+    script = result.stdout
+    if command == ("submit",):
+        *before, _ = (lab.root / ".cluster" / "run" / "controller.sh").read_text().splitlines()
+        script = "\n".join([*before, "srun"])
+    done = subprocess.run(["bash"], input=script, capture_output=True, text=True, check=False)
+    assert done.stdout == "it goes on\n", done.stderr
 
 
 @pytest.mark.slow

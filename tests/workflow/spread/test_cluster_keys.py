@@ -12,7 +12,6 @@ from esegeta.config.cluster import ClusterKeys
 from esegeta.errors import ConfigError
 from esegeta.workflow.spread import asked
 from esegeta.workflow.spread.own_gpus import num_workers_of
-from esegeta.workflow.spread.pinned import own_gpus
 from tests.experiments import Lab, esegeta, refused, unet_lab
 from tests.slurm import free_ports
 
@@ -51,6 +50,8 @@ def lab(tmp_path: Path) -> Lab:
         ({"kind": "slurm", "workers": 1, "memory_gb": 1e-10}, "cluster.memory_gb"),
         ({"kind": "slurm", "workers": 1, "scratch": "$(touch /tmp/x)/tmp"}, "is not a path"),
         ({"kind": "slurm", "workers": 1, "scratch": "/tmp/my files"}, "is not a path"),
+        ({"kind": "slurm", "workers": 1, "scratch": "-rf"}, "is not a path"),
+        ({"kind": "slurm", "workers": 1, "scratch": "/tmp/$1"}, "is not a path"),
     ],
     ids=str,
 )
@@ -157,21 +158,8 @@ def test_submitting_needs_a_cluster(lab: Lab) -> None:
     refused(result, lab, "has no `cluster` block")
 
 
-@pytest.mark.parametrize(
-    ("visible", "place", "tasks", "own"),
-    [
-        ("0,1,2,3", 1, "2", "2,3"),
-        ("0,1,2,3", 3, "4(x2)", "3"),
-        ("4,5", 0, "1", None),
-        ("4", 1, "2", None),
-        ("", 0, "2", None),
-    ],
-)
-def test_workers_of_an_allocation_take_their_share_of_gpus(
-    visible: str, place: int, tasks: str, own: str | None
-) -> None:
-    told = {"CUDA_VISIBLE_DEVICES": visible, "SLURM_LOCALID": str(place)}
-    assert own_gpus({**told, "SLURM_STEP_TASKS_PER_NODE": tasks}) == own
+UNEVEN = {"SLURM_NTASKS": "10", "SLURM_TASKS_PER_NODE": "3(x3),1"}
+"""An allocation whose last node has fewer tasks."""
 
 
 class TestSubmitters:
@@ -181,82 +169,6 @@ class TestSubmitters:
     def _dask(self) -> None:
         pytest.importorskip("distributed")
         pytest.importorskip("dask_jobqueue")
-
-    def test_a_batch_system_is_asked_in_its_own_words(self) -> None:
-        from esegeta.workflow.spread.jobs import SUBMITTERS, job_options
-
-        given = {
-            "workers": 2,
-            "gpus_per_worker": 2,
-            "cpus_per_worker": 4,
-            "memory_gb": 32,
-            "queue": "gpu",
-            "account": "lab",
-            "walltime": "1-02:30:00",
-        }
-        found = {kind: job_options(ClusterKeys(kind=kind, **given)) for kind in SUBMITTERS}
-        assert found["slurm"]["job_extra_directives"] == ["--gres=gpu:2"]
-        assert found["slurm"]["account"] == "lab"
-        assert found["pbs"]["resource_spec"] == "select=1:ncpus=4:ngpus=2:mem=32gb"
-        assert found["sge"]["project"] == "lab"
-        assert found["lsf"]["walltime"] == "26:30"
-        assert found["htcondor"]["job_extra_directives"]["request_gpus"] == "2"
-
-    def test_a_job_script_holds_the_options_of_each_batch_system(self, tmp_path: Path) -> None:
-        """These jobs were written by dask-jobqueue; none but Slurm can be asked whether it runs."""
-        import dask_jobqueue
-
-        from esegeta.workflow.spread.jobs import SUBMITTERS, job_options, job_settings
-
-        given = {
-            "workers": 2,
-            "gpus_per_worker": 2,
-            "cpus_per_worker": 4,
-            "memory_gb": 32,
-            "queue": "gpu",
-            "account": "lab",
-            "options": ["+x=1"],
-            "prologue": ["module load cuda"],
-            "scratch": "$TMPDIR",
-        }
-        words = {
-            "slurm": (
-                "#SBATCH -p gpu",
-                "#SBATCH -A lab",
-                "#SBATCH --cpus-per-task=4",
-                "#SBATCH --mem=32G",
-                "#SBATCH -t 04:00:00",
-                "#SBATCH --gres=gpu:2",
-            ),
-            "pbs": (
-                "#PBS -q gpu",
-                "#PBS -A lab",
-                "#PBS -l walltime=04:00:00",
-                "#PBS -l select=1:ncpus=4:ngpus=2:mem=32gb",
-            ),
-            "sge": ("#$ -q gpu", "#$ -P lab", "#$ -l h_vmem=32G,gpu=2", "#$ -l h_rt=04:00:00"),
-            "lsf": (
-                "#BSUB -q gpu",
-                '#BSUB -P "lab"',
-                "#BSUB -n 4",
-                "#BSUB -W 04:00",
-                "#BSUB -gpu num=2",
-            ),
-            "htcondor": ("request_gpus = 2", "accounting_group = lab"),
-        }
-        for kind, (class_name, _) in SUBMITTERS.items():
-            keys = ClusterKeys(kind=kind, **given)
-            job = getattr(dask_jobqueue, class_name).job_cls(
-                "tcp://127.0.0.1:1",
-                name="worker",
-                **job_settings(keys, tmp_path, "study"),
-                **job_options(keys),
-            )
-            script = job.job_script()
-            for line in (*words[kind], "module load cuda", "export OMP_NUM_THREADS=4"):
-                assert line in script, (kind, line, script)
-            assert "--nthreads 1" in script and "$TMPDIR" in script
-            assert "x=1" in script.replace("x = 1", "x=1")
 
     @pytest.mark.parametrize("kind", ["slurm", "pbs", "sge", "lsf", "htcondor"])
     def test_a_batch_system_that_is_not_on_path_is_refused(
@@ -295,6 +207,10 @@ class TestSubmitters:
             ({"kind": "allocation"}, {"SLURM_NTASKS": "3", "SLURM_NNODES": "2"}, 3),
             ({"kind": "allocation"}, {"SLURM_NNODES": "2"}, 2),
             ({"kind": "allocation"}, {}, 1),
+            ({"kind": "allocation"}, {"SLURM_NTASKS": "2", "SLURM_GPUS_ON_NODE": "1"}, 1),
+            ({"kind": "allocation"}, {"SLURM_NTASKS": "2", "SLURM_GPUS_ON_NODE": "0"}, 2),
+            ({"kind": "allocation"}, {**UNEVEN, "SLURM_GPUS_ON_NODE": "2"}, 7),
+            ({"kind": "allocation", "tasks_per_gpu": 2}, {**UNEVEN, "SLURM_GPUS_ON_NODE": "1"}, 7),
             ({"kind": "slurm", "workers": 3, "tasks_per_gpu": 2}, {"SLURM_NTASKS": "1"}, 6),
             ({"kind": "local", "workers": 2}, {"SLURM_NTASKS": "1"}, 2),
         ],
@@ -307,8 +223,8 @@ class TestSubmitters:
         count: int,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        for name in ("SLURM_NTASKS", "SLURM_NNODES"):
-            monkeypatch.delenv(name, raising=False)
+        for name in ("NTASKS", "NNODES", "GPUS_ON_NODE", "TASKS_PER_NODE", "NTASKS_PER_GPU"):
+            monkeypatch.delenv(f"SLURM_{name}", raising=False)
         for name, value in told.items():
             monkeypatch.setenv(name, value)
         assert num_workers_of(ClusterKeys(**keys)) == count
@@ -318,10 +234,12 @@ class TestSubmitters:
         from esegeta.workflow.spread.origin import Origin
         from esegeta.workflow.spread.submit import controller_script
 
-        keys = ClusterKeys(kind=kind, workers=2, queue="gpu", prologue=["module load cuda"])
+        given = {"queue": "gpu", "prologue": ["module load cuda"], "walltime": "2-00:00:00"}
+        keys = ClusterKeys(kind=kind, workers=2, **given)
         origin = Origin.of("run", lab.write(), ["seed=4"])
         script = controller_script(origin, origin.load(), keys, lab.folder / "c.yaml")
         assert "{" not in script
+        assert ("2-00:00:00" if kind == "slurm" else "48:00") in script
         assert "gpu" in script and "None" not in script
         assert "module load cuda" in script.splitlines()
         last = script.splitlines()[-1]

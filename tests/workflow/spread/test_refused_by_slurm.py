@@ -1,6 +1,7 @@
 """What a real Slurm cannot do, in its own words: queues, folders and jobs that come to nothing."""
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -53,16 +54,39 @@ def test_a_folder_that_jobs_do_not_see_is_named(slurm: Slurm, tmp_path: Path) ->
     wait_for(lambda: not slurm.jobs(), "jobs end with the run", 60)
 
 
+@pytest.mark.parametrize("stream", [1, 2])
 def test_jobs_that_end_at_once_are_given_up_with_the_last_line_of_a_log(
-    slurm: Slurm, tmp_path: Path
+    slurm: Slurm, tmp_path: Path, stream: int
 ) -> None:
-    lab = slurm_lab(tmp_path, cases=1, prologue=["echo there is no module cuda; exit 1"])
+    prologue = f"echo there is no module cuda >&{stream}; exit 1"
+    lab = slurm_lab(tmp_path, cases=1, prologue=[prologue])
     done = lab.run()
     assert done.exit_code == 2, done.stderr
     assert "jobs ended before any of their workers connected" in done.stderr
     assert "ends with: there is no module cuda" in " ".join(done.stderr.split())
     assert lab.record()["state"] == "stopped"
     wait_for(lambda: not slurm.jobs(), "jobs end with the run", 60)
+
+
+def test_jobs_work_where_the_variable_of_their_scratch_folder_is_not_set(
+    slurm: Slurm, tmp_path: Path
+) -> None:
+    lab = slurm_lab(tmp_path, cases=1, workers=1, scratch="$SCRATCH_OF_NODE")
+    done = lab.run()
+    assert done.exit_code == 0, done.stderr
+
+
+def test_status_names_the_log_of_a_controller_that_died_in_its_prologue(
+    slurm: Slurm, tmp_path: Path
+) -> None:
+    lab = slurm_lab(tmp_path, cases=1, prologue=["echo there is no module cuda; exit 1"])
+    said = esegeta("submit", lab.write()).stdout
+    (job,) = re.findall(r"batch job (\d+)", said)
+    wait_for(lambda: not slurm.jobs(), "it ends", 60)
+    first, second = esegeta("status", lab.root).stdout.splitlines()
+    assert first == f"run: submitted (job {job}), nothing begun yet"
+    log = Path(second.removeprefix("  log: "))
+    assert log.read_text() == "there is no module cuda\n"
 
 
 OWN_SLURM = """\

@@ -248,7 +248,7 @@ def submit_array(slurm: Slurm, lab: Lab) -> str:
 
 
 def test_an_array_of_parts_needs_no_controller(slurm: Slurm, tmp_path: Path) -> None:
-    lab = slurm_lab(tmp_path, cases=4)
+    lab = slurm_lab(tmp_path, cases=4, memory_gb=1.5)
     one = alone(lab)
     submit_array(slurm, lab)
     wait_for(lambda: not slurm.jobs(), "the array ends")
@@ -301,15 +301,41 @@ def test_a_submitted_controller_runs_two_workers_on_one_gpu(slurm: Slurm, tmp_pa
     assert gpu in set("0123"), "both share the one GPU of their job"
 
 
+def run_in_allocation(slurm: Slurm, lab: Lab, *wanted: str) -> str:
+    """Run an experiment on the tasks of an allocation; return what it prints."""
+    log = lab.folder / "log"
+    main = "from esegeta.cli import main; main()"
+    call = f"{sys.executable} -c '{main}' run {lab.write()} --cluster allocation"
+    slurm.call("sbatch", *wanted, "--mem-per-cpu=4G", "-o", str(log), "--wrap", call)
+    wait_for(lambda: not slurm.jobs(), "the allocation ends")
+    return log.read_text()
+
+
 def test_the_nodes_of_an_allocation_are_the_workers(slurm: Slurm, tmp_path: Path) -> None:
     lab = slurm_lab(tmp_path, cases=3)
     one = alone(lab)
     del lab.keys["cluster"]
-    main = "from esegeta.cli import main; main()"
-    call = f"{sys.executable} -c '{main}' run {lab.write()} --cluster allocation"
-    slurm.call("sbatch", "-n2", "--mem-per-cpu=4G", "-o", f"{tmp_path}/log", "--wrap", call)
-    wait_for(lambda: not slurm.jobs(), "the allocation ends")
-    said = (tmp_path / "log").read_text()
+    said = run_in_allocation(slurm, lab, "-n2")
     assert "3 done" in said, said
     assert "srun: error" not in said, "workers that have done their work end without an error"
     assert_same_results(lab, one)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [("-n4", "--gres=gpu:2"), ("-n2", "--gpus-per-task=1")],
+    ids=" ".join,
+)
+def test_no_two_tasks_of_an_allocation_have_the_same_gpu(
+    slurm: Slurm, tmp_path: Path, wanted: tuple[str, ...]
+) -> None:
+    lab = slurm_lab(tmp_path, cases=6, pause_s=0.5)
+    del lab.keys["cluster"]
+    said = run_in_allocation(slurm, lab, *wanted)
+    assert "6 done" in said, said
+    assert "srun: error" not in said
+    workers = lab.record()["processes"]
+    assert sorted(worker["gpu"] for worker in workers) == ["0", "1"]
+    logs = SharedFolder(lab.root, "run").logs
+    idle = [path for path in logs.glob("srun-*.log") if "no worker here" in path.read_text()]
+    assert len(idle) == int(wanted[0][2:]) - 2

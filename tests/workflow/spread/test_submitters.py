@@ -128,7 +128,7 @@ def test_an_allocation_starts_workers_by_srun_and_stops_when_srun_ends(
     assert lab.record()["state"] == "stopped"
     hidden = SharedFolder(lab.root, "run")
     told = words.read_text()
-    assert "-m esegeta.workflow.spread.pinned tls://" in told
+    assert "-m esegeta.workflow.spread.pinned 1 tls://" in told
     assert f"--tls-key {hidden.path}/tls/tls_worker_key.pem" in told
     assert f"--output={hidden.logs}/srun-%j.%t.log" in told
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from esegeta.errors import OutputError
+from esegeta.workflow.spread.job_logs import logs_of
 from esegeta.workflow.spread.supply import (
     LISTINGS,
     MOST_AT_FIRST,
@@ -161,6 +162,47 @@ def test_a_job_without_a_log_names_the_folder_of_logs(tmp_path: Path) -> None:
     seen = Watched(tmp_path)
     with pytest.raises(OutputError, match=f"job 3.server left no log in {tmp_path}"):
         seen.look(2 * MOST_AT_FIRST)
+
+
+def test_a_job_whose_logs_are_empty_is_said_to_have_printed_nothing(tmp_path: Path) -> None:
+    for name in ("esegeta-3.err", "esegeta-3.out"):
+        (tmp_path / name).touch()
+    seen = Watched(tmp_path)
+    with pytest.raises(OutputError, match=f"printed nothing into {tmp_path}/esegeta-3.err"):
+        seen.look(2 * MOST_AT_FIRST)
+
+
+def test_errors_are_quoted_before_what_a_job_printed(tmp_path: Path) -> None:
+    (tmp_path / "esegeta-study-3.err").write_text("mkdir: missing operand\n")
+    (tmp_path / "esegeta-study-3.out").touch()
+    (tmp_path / "esegeta-study-13.out").write_text("of another job\n")
+    (tmp_path / "esegeta-study-3-14.out").write_text("of a run whose name holds a number\n")
+    seen = Watched(tmp_path)
+    with pytest.raises(OutputError, match=r"study-3\.err ends with: mkdir: missing operand"):
+        seen.look(2 * MOST_AT_FIRST)
+
+
+LOGS = {
+    "slurm": ("esegeta-a-6.err", "esegeta-a-6.out"),
+    "lsf": ("LSFCluster-0-6.err", "LSFCluster-0-6.out"),
+    "sge": ("esegeta-a.e6", "esegeta-a.o6"),
+    "pbs": ("esegeta-a.e6", "esegeta-a.o6"),
+    "pbs by number": ("6.server.domain.ER", "6.server.domain.OU"),
+    "htcondor": ("worker-6.0.err", "worker-6.0.out"),
+}
+OF_OTHERS = (
+    *("esegeta-a-16.err", "esegeta-6-1.out", "esegeta-a-6-7.err", "esegeta-a-60.out"),
+    *("esegeta-a.o16", "esegeta-6.o1", "16.server.ER", "1.server6.OU", "worker-16.0.err"),
+    *("worker-1.6.out", "srun-6.0.log", "controller.log", "esegeta-6.2-16.err"),
+)
+
+
+@pytest.mark.parametrize("kind", sorted(LOGS))
+def test_the_logs_of_a_job_are_known_by_its_whole_number(kind: str, tmp_path: Path) -> None:
+    for name in (*LOGS[kind], *OF_OTHERS):
+        (tmp_path / name).touch()
+    assert [path.name for path in logs_of(tmp_path, "6")] == list(LOGS[kind])
+    assert logs_of(tmp_path / "nowhere", "6") == []
 
 
 def test_a_lost_worker_that_had_connected_is_always_replaced(tmp_path: Path) -> None:
