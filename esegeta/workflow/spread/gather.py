@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from esegeta.report.contents import Check
@@ -23,7 +23,7 @@ from esegeta.workflow.lock import GATHERING, living, shared
 from esegeta.workflow.spread.ended_lines import EndedLines
 from esegeta.workflow.spread.folder import SharedFolder
 from esegeta.workflow.spread.own_journal import JournalLine, ended_from, head_of, lines_of
-from esegeta.workflow.task import Ended, Listener, Silence, Task
+from esegeta.workflow.task import Content, Ended, Listener, Silence, Task
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,13 @@ class GatheringEngine(Engine):
                 self._follow(task, None if ended.fault else ended.content, queue)
         elif not (task.is_step and task.record is None and task.kind.follow is None):
             self._wait_for(task)
+
+    def _succeed(self, ended: Ended, content: Content, queue: Queue) -> None:
+        """Say of what an earlier gathering did that it was done, as of what parts did."""
+        line = self._lines.of(ended.task) if ended.status == "skipped" else None
+        if line is not None and line["status"] == "done":
+            ended = replace(ended, status="done", seconds=line["seconds"])
+        super()._succeed(ended, content, queue)
 
     def _wait_for(self, task: Task) -> None:
         self.waiting[task.name] = task.place
