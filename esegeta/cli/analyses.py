@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
 
@@ -24,22 +23,6 @@ from esegeta.cli.options import (
     Workers,
     policy_of,
 )
-
-if TYPE_CHECKING:
-    from esegeta.workflow.one_result import OneResult
-
-
-def _end(
-    found: OneResult, folder: Path, show: Callable[[Any, Path], None], *, quiet: bool
-) -> NoReturn:
-    """Print what a command of one result has found, or what failed, and exit with its code."""
-    from esegeta.cli.progress import show_outcome
-
-    if found.outcome.failures:
-        show_outcome(found.outcome, folder, quiet=quiet)
-    elif not quiet:
-        show(found, folder)
-    raise typer.Exit(found.exit_code)
 
 
 def dissect(
@@ -78,8 +61,8 @@ def dissect(
     Exit code 0: success. 1: an error that you cannot fix. 2: an error in a config or a file that
     you can fix.
     """
+    from esegeta.cli.ends import Ending, show_end
     from esegeta.cli.progress import listen
-    from esegeta.cli.show import show_dissected
     from esegeta.config import load_config
     from esegeta.workflow.dissect import build_dissection, run_dissection
 
@@ -91,7 +74,8 @@ def dissect(
     dissection = build_dissection(loaded, layers=names, output=output, device=device)
     with listen(quiet=quiet) as listener:
         dissected = run_dissection(dissection, listener, policy)
-    _end(dissected, dissection.folder, show_dissected, quiet=quiet)
+    ending = Ending("dissect", loaded, dissection.folder, dissected.outcome, dissected.exit_code)
+    raise typer.Exit(show_end(ending, quiet=quiet))
 
 
 def concepts(
@@ -112,18 +96,20 @@ def concepts(
     The `concepts` block of the config says which; continues where it was stopped. Exit code 0:
     success. 1: an error that you cannot fix. 2: an error in a config or a file that you can fix.
     """
+    from esegeta.cli.ends import Ending, show_end
     from esegeta.cli.progress import listen
-    from esegeta.cli.show_concepts import show_tested
     from esegeta.config import load_config
     from esegeta.workflow.concepts import build_concepts, run_concepts
 
     origin = origin_of("concepts", config, overrides, output, device)
     policy = policy_of(overwrite, fail_fast, verify)
     end_if_shared(origin, Ways(part, workers, cluster), policy, quiet)
-    built = build_concepts(load_config(config, overrides or []), output=output, device=device)
+    loaded = load_config(config, overrides or [])
+    built = build_concepts(loaded, output=output, device=device)
     with listen(quiet=quiet) as listener:
         tested = run_concepts(built, listener, policy)
-    _end(tested, built.folder, show_tested, quiet=quiet)
+    ending = Ending("concepts", loaded, built.folder, tested.outcome, tested.exit_code)
+    raise typer.Exit(show_end(ending, quiet=quiet))
 
 
 def similarity(
@@ -151,8 +137,8 @@ def similarity(
     `--set` changes the first config. Exit code 0: success. 1: an error that you cannot fix. 2: an
     error in a config or a file that you can fix.
     """
+    from esegeta.cli.ends import Ending, show_end
     from esegeta.cli.progress import listen
-    from esegeta.cli.show_similarity import show_compared
     from esegeta.config import load_config
     from esegeta.workflow.similarity import build_comparison, run_comparison
 
@@ -164,7 +150,8 @@ def similarity(
     comparison = build_comparison(loaded, configs[1:], output=output, device=device)
     with listen(quiet=quiet) as listener:
         compared = run_comparison(comparison, listener, policy)
-    _end(compared, comparison.folder, show_compared, quiet=quiet)
+    ending = Ending("similarity", loaded, comparison.folder, compared.outcome, compared.exit_code)
+    raise typer.Exit(show_end(ending, quiet=quiet))
 
 
 def features(
@@ -192,8 +179,8 @@ def features(
     features fit CONFIG` learns what real images look like and makes no picture. Exit codes are
     those of `run`.
     """
-    from esegeta.cli.progress import listen, show_outcome
-    from esegeta.cli.show_features import show_pictures
+    from esegeta.cli.ends import Ending, show_end
+    from esegeta.cli.progress import listen
     from esegeta.config import load_config
     from esegeta.workflow.features import build_features, run_features
 
@@ -201,13 +188,12 @@ def features(
     origin = origin_of("features", config, overrides, output, device, fit)
     policy = policy_of(overwrite, fail_fast, verify)
     end_if_shared(origin, Ways(part, workers, cluster), policy, quiet)
-    job = build_features(load_config(config, overrides or []), output=output, device=device)
+    loaded = load_config(config, overrides or [])
+    job = build_features(loaded, output=output, device=device)
     with listen(quiet=quiet) as listener:
         outcome = run_features(job, listener, policy, fit_only=bool(fit))
-    if not quiet:
-        show_pictures(outcome)
-    show_outcome(outcome, job.folder, quiet=quiet)
-    raise typer.Exit(outcome.exit_code)
+    ending = Ending("features", loaded, job.folder, outcome, outcome.exit_code)
+    raise typer.Exit(show_end(ending, quiet=quiet))
 
 
 def inspect(
@@ -227,18 +213,20 @@ def inspect(
 
     The `inspect` block of the config says which. Exit codes are those of `run`.
     """
-    from esegeta.cli.progress import listen, show_outcome
+    from esegeta.cli.ends import Ending, show_end
+    from esegeta.cli.progress import listen
     from esegeta.config import load_config
     from esegeta.workflow.inspect import build_inspection, run_inspection
 
     origin = origin_of("inspect", config, overrides, output, device)
     policy = policy_of(overwrite, fail_fast, verify)
     end_if_shared(origin, Ways(part, workers, cluster), policy, quiet)
-    job = build_inspection(load_config(config, overrides or []), output=output, device=device)
+    loaded = load_config(config, overrides or [])
+    job = build_inspection(loaded, output=output, device=device)
     with listen(quiet=quiet) as listener:
         outcome = run_inspection(job, listener, policy)
-    show_outcome(outcome, job.folder, quiet=quiet)
-    raise typer.Exit(outcome.exit_code)
+    ending = Ending("inspect", loaded, job.folder, outcome, outcome.exit_code)
+    raise typer.Exit(show_end(ending, quiet=quiet))
 
 
 def examples(
@@ -259,18 +247,17 @@ def examples(
     The `examples` block of the config says what to compute; finished parts are not redone. Exit
     codes are those of `run`.
     """
-    from esegeta.cli.progress import listen, show_outcome
-    from esegeta.cli.show_examples import show_found
+    from esegeta.cli.ends import Ending, show_end
+    from esegeta.cli.progress import listen
     from esegeta.config import load_config
     from esegeta.workflow.examples import build_examples, run_examples
 
     origin = origin_of("examples", config, overrides, output, device)
     policy = policy_of(overwrite, fail_fast, verify)
     end_if_shared(origin, Ways(part, workers, cluster), policy, quiet)
-    study = build_examples(load_config(config, overrides or []), output=output, device=device)
+    loaded = load_config(config, overrides or [])
+    study = build_examples(loaded, output=output, device=device)
     with listen(quiet=quiet) as listener:
         outcome = run_examples(study, listener, policy)
-    if not quiet:
-        show_found(outcome)
-    show_outcome(outcome, study.root, quiet=quiet)
-    raise typer.Exit(outcome.exit_code)
+    ending = Ending("examples", loaded, study.root, outcome, outcome.exit_code)
+    raise typer.Exit(show_end(ending, quiet=quiet))

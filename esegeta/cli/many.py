@@ -23,6 +23,8 @@ from esegeta.machine import MOST_COUNTED
 if TYPE_CHECKING:
     from esegeta.config.cluster import ClusterKeys
     from esegeta.workflow import Policy
+    from esegeta.workflow.command import Command
+    from esegeta.workflow.spread.gather import Gathered
     from esegeta.workflow.spread.origin import Origin
     from esegeta.workflow.spread.status import Standing
 
@@ -39,28 +41,6 @@ ResultsArgument = Annotated[
 ]
 FEW_PER_HOUR = 10
 """A rate below this is shown with its fraction."""
-
-
-def in_several(
-    origin: Origin,
-    ways: Ways,
-    policy: Policy,
-    *,
-    quiet: bool,
-) -> int | None:
-    """Do a command, or a part of it, beside other processes; return its exit code.
-
-    None where the command line and the config ask for one process.
-    """
-    from esegeta.workflow.spread.asked import asked_cluster
-
-    if ways.part is not None:
-        ways.require_part_alone()
-        return _do_part(origin, ways.part, policy, quiet=quiet)
-    keys = asked_cluster(origin.load(), ways.workers, ways.cluster)
-    if keys is None:
-        return None
-    return _do_on_cluster(origin, keys, policy, quiet=quiet)
 
 
 @dataclass(frozen=True)
@@ -106,8 +86,10 @@ def _do_part(origin: Origin, part: str, policy: Policy, *, quiet: bool) -> int:
     return outcome.exit_code
 
 
-def _do_on_cluster(origin: Origin, keys: ClusterKeys, policy: Policy, *, quiet: bool) -> int:
-    from esegeta.cli.progress import listen, show_outcome
+def _do_on_cluster(
+    origin: Origin, keys: ClusterKeys, policy: Policy, *, quiet: bool, prune: bool
+) -> int:
+    from esegeta.cli.progress import listen
     from esegeta.workflow.spread.asked import require_dask
 
     require_dask()
@@ -115,8 +97,30 @@ def _do_on_cluster(origin: Origin, keys: ClusterKeys, policy: Policy, *, quiet: 
 
     with listen(quiet=quiet) as listener:
         gathered, command = run_on_cluster(origin, keys, listener, policy)
-    show_outcome(gathered.outcome, command.folder, quiet=quiet)
-    return gathered.exit_code
+    # What is still to come after a failure is what the failure has stopped.
+    is_over = not gathered.waiting or bool(gathered.outcome.failures)
+    return _show_gathered(origin, gathered, command, is_over, quiet=quiet, prune=prune)
+
+
+def _show_gathered(
+    origin: Origin,
+    gathered: Gathered,
+    command: Command,
+    is_over: bool,
+    *,
+    quiet: bool,
+    prune: bool = False,
+) -> int:
+    """Print what several processes have done, as one process does where all is over."""
+    from esegeta.cli.ends import Ending, show_end
+    from esegeta.cli.progress import show_outcome
+
+    if not is_over:
+        show_outcome(gathered.outcome, command.folder, quiet=quiet)
+        return gathered.exit_code
+    config, outcome = origin.load(), gathered.outcome
+    ending = Ending(origin.command, config, command.folder, outcome, gathered.exit_code)
+    return show_end(ending, quiet=quiet, prune=prune)
 
 
 def origin_of(
@@ -173,11 +177,12 @@ def submit(
 def gather(results: ResultsArgument, quiet: Quiet = False) -> None:
     """Write the tables and the record from what the parts of a command have finished so far.
 
-    Runs no task of a part, only steps that need the results of all parts. Exit code 0: everything
-    is complete, without warnings. 1: a task failed, has a warning, or is not done yet. 2: there is
+    Runs no task of a part, only steps that need the results of all parts. Once nothing is waiting,
+    it ends as the command in one process does, with its report. Exit code 0: everything is
+    complete, without warnings. 1: a task failed, has a warning, or is not done yet. 2: there is
     nothing to gather.
     """
-    from esegeta.cli.progress import listen, show_outcome
+    from esegeta.cli.progress import listen
     from esegeta.errors import RunError
     from esegeta.workflow.spread.folder import commands_in
     from esegeta.workflow.spread.gather import gather as gather_all
@@ -193,15 +198,17 @@ def gather(results: ResultsArgument, quiet: Quiet = False) -> None:
     exit_code = 0
     for folder in folders:
         with keeping_hashes(folder, "gather"), listen(quiet=True) as listener:
-            command = Origin.read(folder).build(listener)
+            origin = Origin.read(folder)
+            command = origin.build(listener)
             require_here(command.root, folder.root)
             gathered = gather_all(command, folder, listener)
-        show_outcome(gathered.outcome, command.folder, quiet=quiet)
+        is_over = not gathered.waiting
+        code = _show_gathered(origin, gathered, command, is_over, quiet=quiet)
         if gathered.waiting:
             count = gathered.num_to_come
             more = f"{count} task{'s' * (count != 1)}" if count else "something"
             typer.echo(f"{folder.command}: {more} not done yet")
-        exit_code = max(exit_code, gathered.exit_code)
+        exit_code = max(exit_code, code)
     raise typer.Exit(exit_code)
 
 
@@ -321,8 +328,15 @@ def known_command(name: str) -> str:
     return name
 
 
-def end_if_shared(origin: Origin, ways: Ways, policy: Policy, quiet: bool) -> None:
-    """Do a command by several processes and exit, where that is asked for."""
-    shared = in_several(origin, ways, policy, quiet=quiet)
-    if shared is not None:
-        raise typer.Exit(shared)
+def end_if_shared(
+    origin: Origin, ways: Ways, policy: Policy, quiet: bool, prune: bool = False
+) -> None:
+    """Do a command, or a part of it, beside other processes and exit, where that is asked for."""
+    from esegeta.workflow.spread.asked import asked_cluster
+
+    if ways.part is not None:
+        ways.require_part_alone()
+        raise typer.Exit(_do_part(origin, ways.part, policy, quiet=quiet))
+    keys = asked_cluster(origin.load(), ways.workers, ways.cluster)
+    if keys is not None:
+        raise typer.Exit(_do_on_cluster(origin, keys, policy, quiet=quiet, prune=prune))

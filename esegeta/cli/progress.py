@@ -232,7 +232,7 @@ def show_stale(root: Path, *, prune: bool, quiet: bool) -> None:
         return
     left = stale.stale_in(root)
     if left and not quiet:
-        print(f"{_files(left)} of earlier configs next to the results; --prune moves them aside:")
+        print(f"{_files(left)} of earlier configs next to the results; `run --prune` moves them:")
         for name in left[:MOST_STALE]:
             print(f"  {name}")
         if len(left) > MOST_STALE:

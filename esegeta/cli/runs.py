@@ -6,12 +6,9 @@ from typing import Annotated
 
 import typer
 
-from esegeta.cli.finished import write_page
 from esegeta.cli.handed_on import subject_of
-from esegeta.cli.many import Ways, end_if_shared, in_several, origin_of
+from esegeta.cli.many import Ways, end_if_shared, origin_of
 from esegeta.cli.options import (
-    EXIT_PARTIAL,
-    EXIT_USER,
     ClusterFile,
     ConfigPath,
     Device,
@@ -26,7 +23,6 @@ from esegeta.cli.options import (
     Workers,
     policy_of,
 )
-from esegeta.errors import EsegetaError
 
 
 def run(
@@ -48,33 +44,20 @@ def run(
     Exit code 0: success. 1: a task failed or has a warning. 2: nothing succeeded, for a reason
     that you can fix.
     """
-    from esegeta.cli.progress import listen, show_outcome, show_stale
+    from esegeta.cli.ends import Ending, show_end
+    from esegeta.cli.progress import listen
     from esegeta.config import load_config
     from esegeta.workflow import build_experiment, run_experiment
 
     loaded = load_config(config, overrides or [])
     origin = origin_of("run", config, overrides, output, device)
     policy = policy_of(overwrite, fail_fast, verify)
-    shared = in_several(origin, Ways(part, workers, cluster), policy, quiet=quiet)
-    if shared is not None:
-        if loaded.keys.report and part is None and shared < EXIT_USER:
-            write_page([origin.root(loaded)], None, single_file=False, quiet=quiet)
-        if part is None:
-            show_stale(origin.root(loaded), prune=prune, quiet=quiet)
-        raise typer.Exit(shared)
+    end_if_shared(origin, Ways(part, workers, cluster), policy, quiet, prune)
     experiment = build_experiment(loaded, output=output, device=device)
     with listen(quiet=quiet) as listener:
         outcome = run_experiment(experiment, listener, policy)
-    show_outcome(outcome, experiment.root, quiet=quiet)
-    show_stale(experiment.root, prune=prune, quiet=quiet)
-    exit_code = outcome.exit_code
-    if loaded.keys.report and len(outcome.failures) < len(outcome.results):
-        try:
-            write_page([experiment.root], None, single_file=False, quiet=quiet)
-        except EsegetaError as error:  # the maps are there all the same
-            typer.echo(f"error: no report: {error}", err=True)
-            exit_code = exit_code or EXIT_PARTIAL
-    raise typer.Exit(exit_code)
+    ending = Ending("run", loaded, experiment.root, outcome, outcome.exit_code)
+    raise typer.Exit(show_end(ending, quiet=quiet, prune=prune))
 
 
 def demo(
@@ -119,8 +102,8 @@ def predict(
     same config reuses these predictions. Exit code 0: success. 1: a case failed, or a Dice is
     below `expected_dice`. 2: nothing succeeded, for a reason that you can fix.
     """
-    from esegeta.cli.progress import listen, show_outcome
-    from esegeta.cli.show import show_predicted
+    from esegeta.cli.ends import Ending, show_end
+    from esegeta.cli.progress import listen
     from esegeta.config import load_config
     from esegeta.workflow import build_predictions, run_predictions
 
@@ -133,10 +116,8 @@ def predict(
     written = experiment.predictor.labels.foreground if probabilities else ()
     with listen(quiet=quiet) as listener:
         outcome = run_predictions(experiment, listener, policy, probabilities=written)
-    if not quiet:
-        show_predicted(outcome, experiment)
-    show_outcome(outcome, experiment.root, quiet=quiet)
-    raise typer.Exit(outcome.exit_code)
+    ending = Ending("predict", loaded, experiment.root, outcome, outcome.exit_code)
+    raise typer.Exit(show_end(ending, quiet=quiet))
 
 
 def retrain(
@@ -157,7 +138,8 @@ def retrain(
     The `retrain` block of the config says how; finished networks are not trained again. Exit
     codes are those of `run`.
     """
-    from esegeta.cli.progress import listen, show_outcome
+    from esegeta.cli.ends import Ending, show_end
+    from esegeta.cli.progress import listen
     from esegeta.config import load_config
     from esegeta.workflow import build_experiment
     from esegeta.workflow.retrain import build_retraining, run_retraining
@@ -169,5 +151,5 @@ def retrain(
     retraining = build_retraining(build_experiment(loaded, output=output, device=device))
     with listen(quiet=quiet) as listener:
         outcome = run_retraining(retraining, listener, policy)
-    show_outcome(outcome, retraining.root, quiet=quiet)
-    raise typer.Exit(outcome.exit_code)
+    ending = Ending("retrain", loaded, retraining.root, outcome, outcome.exit_code)
+    raise typer.Exit(show_end(ending, quiet=quiet))

@@ -116,11 +116,10 @@ UNPROVED = (
 )
 
 
-def show_predicted(outcome: Outcome, experiment: Experiment) -> None:
+def show_predicted(outcome: Outcome, least: float) -> None:
     """Print the Dice of each case and label with what was expected, and what that proves."""
     rows = list(prediction_rows(outcome.results))
     compared = [row for row in rows if row.dice is not None]
-    least = experiment.config.keys.least_dice
     if not compared:
         if rows:
             print(f"note: {UNPROVED}")

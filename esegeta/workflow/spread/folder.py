@@ -53,6 +53,11 @@ class SharedFolder:
         """The journal of one process."""
         return self.path / "journals" / f"{name}.jsonl"
 
+    @property
+    def processes(self) -> Path:
+        """Who has worked on the command, a line each."""
+        return self.path / "processes.jsonl"
+
     def shares(self, count: int) -> Path:
         """Which of so many parts each place belongs to."""
         return self.path / f"parts-of-{count}.json"

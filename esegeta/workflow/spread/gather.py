@@ -7,19 +7,19 @@ places: that has one writer, and this is it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from esegeta.report.contents import Check
 from esegeta.report.shapes import misfit
 from esegeta.stop import stopped_by_signals
-from esegeta.volume import write_text
+from esegeta.volume import output_faults, sweep, write_text
 from esegeta.workflow.cache import finished
 from esegeta.workflow.command import Command, CommandState, Outcome, Policy
 from esegeta.workflow.engine import Engine, Queue
 from esegeta.workflow.journal import Journal
-from esegeta.workflow.lock import GATHERING, shared
+from esegeta.workflow.lock import GATHERING, living, shared
 from esegeta.workflow.spread.ended_lines import EndedLines
 from esegeta.workflow.spread.folder import SharedFolder, sha256_of, told_in
 from esegeta.workflow.spread.own_journal import JournalLine, ended_from, head_of, lines_of
@@ -160,16 +160,32 @@ WHO = ("process", "host", "device", "gpu", "job", "pid", "started")
 
 def keep_processes(folder: SharedFolder) -> list[dict[str, Any]]:
     """Return who has worked on a command, now or before; journals of the past are gone."""
-    path = folder.path / "processes.jsonl"
-    known = {json.dumps(line, sort_keys=True): line for line in lines_of(path)}
+    known = {_line_of(line): line for line in lines_of(folder.processes)}
     for journal in folder.journals:
         head = head_of(journal)
         if head is not None:
-            own = {name: head.get(name, "") for name in WHO}
-            known.setdefault(json.dumps(own, sort_keys=True), own)
+            known.setdefault(_line_of(_who(head)), _who(head))
     if known:
-        write_text(path, "".join(f"{line}\n" for line in known))
+        write_text(folder.processes, "".join(f"{line}\n" for line in known))
     return list(known.values())
+
+
+def keep_process(folder: SharedFolder, head: JournalLine) -> None:
+    """Note who has worked on a command, by the first line of a journal that is to be replaced.
+
+    Nothing is rewritten: other parts may be noting something at the same time.
+    """
+    if head:
+        with output_faults(folder.processes), folder.processes.open("a", encoding="utf-8") as file:
+            file.write(f"{_line_of(_who(head))}\n")
+
+
+def _who(head: JournalLine) -> dict[str, Any]:
+    return {name: head.get(name, "") for name in WHO}
+
+
+def _line_of(who: Mapping[str, Any]) -> str:
+    return json.dumps(who, sort_keys=True)
 
 
 def processes_of(folder: SharedFolder) -> set[tuple[str, int]]:
@@ -185,14 +201,25 @@ def gather(
 ) -> Gathered:
     """Write tables and record of a command from what its processes have left so far.
 
-    Parts may be at work meanwhile: none of them writes tables.
+    Parts may be at work meanwhile: none of them writes tables. Where none is, temporary files of
+    those that were killed are removed.
 
     Raises:
         OutputError: another process gathers or runs the whole command, or the output folder
             cannot be written.
     """
     with stopped_by_signals(), shared(command.root, GATHERING, ""):
-        return gather_held(command, folder, listener or Silence(), take)
+        gathered = gather_held(command, folder, listener or Silence(), take)
+        _sweep_after(folder)
+        return gathered
+
+
+def _sweep_after(folder: SharedFolder) -> None:
+    """Remove what killed processes were writing, where nobody else is at work on the folder."""
+    # In this order: whoever starts in between is not among those that are taken for dead.
+    ended = processes_of(folder)
+    if all(path.name == GATHERING for path in living(folder.root)):
+        sweep(folder.root, ended)
 
 
 def gather_held(

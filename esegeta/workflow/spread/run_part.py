@@ -13,6 +13,7 @@ from esegeta.volume import sweep
 from esegeta.workflow.command import Command, Outcome, Policy
 from esegeta.workflow.lock import shared
 from esegeta.workflow.spread.folder import HIDDEN, SharedFolder
+from esegeta.workflow.spread.gather import keep_process
 from esegeta.workflow.spread.hashes import HashFolder
 from esegeta.workflow.spread.origin import OF_CASES, Origin
 from esegeta.workflow.spread.own_journal import OwnJournal, read_journal
@@ -63,6 +64,7 @@ def run_part(
                 if not lot.pieces:
                     sweep(root / lot.place)
             before = read_journal(folder.journal(f"part-{part.name}"))
+            keep_process(folder, before.head)  # should it have been killed while it was writing
             with OwnJournal(
                 folder.journal(f"part-{part.name}"),
                 name=f"part {part}",
