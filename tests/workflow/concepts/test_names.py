@@ -40,7 +40,8 @@ PARTLY = ("layer", "p_holm", "significant")
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory, quick_concepts: None) -> Lab:
     lab = planted_lab(tmp_path_factory.mktemp("names"))
-    (lab.folder / "planted_concepts.py").write_text(NETWORK, encoding="utf-8")
+    (lab.folder / "named_layers.py").write_text(NETWORK, encoding="utf-8")
+    lab.keys["model"]["class"] = "named_layers:Planted"
     lab.keys["model"]["args"]["names"] = LAYERS
     del lab.keys["data"]["cases"][3:]
     concepts = lab.keys["concepts"]["concepts"]

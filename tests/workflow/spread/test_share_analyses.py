@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -118,7 +119,7 @@ def test_workers_give_the_results_of_one_process(
     result = esegeta(*words, "--workers", "2")
     assert result.exit_code in (0, 1), result.output
     assert "skipped (already finished)" not in result.output
-    assert " 0 skipped" in result.output
+    assert not re.search(r"[1-9]\d* skipped", result.output)
     assert results(lab.root) == one
     if command is dissect:  # of a finished one nothing but the summary would be listed
         summary = lab.root / "dissection" / "summary.json"
