@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from esegeta.model import Labels
-from esegeta.predict import Predictor, WindowPlan, probabilities_in
+from esegeta.predict import Predictor, WindowPlan
+from esegeta.predict.probabilities import probabilities_in
 from tests.builders import unet, volume
 
 WINDOW = {2: (8, 8), 3: (8, 8, 8)}
