@@ -99,15 +99,17 @@ def _do_on_cluster(
         gathered, command = run_on_cluster(origin, keys, listener, policy)
     # What is still to come after a failure is what the failure has stopped.
     is_over = not gathered.waiting or bool(gathered.outcome.failures)
-    return _show_gathered(origin, gathered, command, is_over, quiet=quiet, prune=prune)
+    return _show_gathered(
+        origin, gathered, command=command, is_over=is_over, quiet=quiet, prune=prune
+    )
 
 
 def _show_gathered(
     origin: Origin,
     gathered: Gathered,
+    *,
     command: Command,
     is_over: bool,
-    *,
     quiet: bool,
     prune: bool = False,
 ) -> int:
@@ -203,7 +205,7 @@ def gather(results: ResultsArgument, quiet: Quiet = False) -> None:
             require_here(command.root, folder.root)
             gathered = gather_all(command, folder, listener)
         is_over = not gathered.waiting
-        code = _show_gathered(origin, gathered, command, is_over, quiet=quiet)
+        code = _show_gathered(origin, gathered, command=command, is_over=is_over, quiet=quiet)
         if gathered.waiting:
             count = gathered.num_to_come
             more = f"{count} task{'s' * (count != 1)}" if count else "something"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from esegeta.plain_json import json_sha256, parse_json
+from esegeta.plain_json import parse_json
 
 HIDDEN = ".cluster"
 
@@ -75,11 +74,6 @@ def told_in(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def sha256_of(origin: Mapping[str, Any]) -> str:
-    """Return what tells the origin of a command from others."""
-    return json_sha256(origin)
 
 
 def commands_in(root: Path) -> list[SharedFolder]:

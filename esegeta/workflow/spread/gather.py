@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from esegeta.plain_json import json_sha256
 from esegeta.report.contents import Check
 from esegeta.report.shapes import misfit
 from esegeta.stop import stopped_by_signals
@@ -21,7 +22,7 @@ from esegeta.workflow.engine import Engine, Queue
 from esegeta.workflow.journal import Journal
 from esegeta.workflow.lock import GATHERING, living, shared
 from esegeta.workflow.spread.ended_lines import EndedLines
-from esegeta.workflow.spread.folder import SharedFolder, sha256_of, told_in
+from esegeta.workflow.spread.folder import SharedFolder, told_in
 from esegeta.workflow.spread.own_journal import JournalLine, ended_from, head_of, lines_of
 from esegeta.workflow.task import Ended, Listener, Silence, Task
 
@@ -248,7 +249,7 @@ def gather_held(
         engine = GatheringEngine(command, listener, journal, lines, state, check, notes)
         outcome = engine.run()
     if folder.origin.is_file():
-        write_text(folder.gathered, sha256_of(told_in(folder.origin)))
+        write_text(folder.gathered, json_sha256(told_in(folder.origin)))
     places = frozenset(place for place in engine.waiting.values() if place)
     waiting = tuple(engine.waiting)
     return Gathered(outcome, waiting, places, engine.num_to_come, command.judge(outcome))

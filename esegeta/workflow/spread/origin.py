@@ -9,7 +9,7 @@ from pathlib import Path
 from esegeta.config import RunConfig, load_config
 from esegeta.errors import ConfigError, OutputError
 from esegeta.model import file_sha256
-from esegeta.plain_json import parse_json
+from esegeta.plain_json import json_sha256, parse_json
 from esegeta.report.shapes import OriginTold, misfit
 from esegeta.volume import write_json
 from esegeta.workflow.attribute import experiment_command
@@ -29,7 +29,7 @@ from esegeta.workflow.retrain import build_retraining
 from esegeta.workflow.retrain.tasks import retraining_command
 from esegeta.workflow.similarity import build_comparison
 from esegeta.workflow.similarity.tasks import comparison_command
-from esegeta.workflow.spread.folder import SharedFolder, sha256_of
+from esegeta.workflow.spread.folder import SharedFolder
 from esegeta.workflow.task import Listener
 
 
@@ -90,7 +90,7 @@ class Origin:
     @property
     def sha256(self) -> str:
         """What tells it from others."""
-        return sha256_of(asdict(self))
+        return json_sha256(asdict(self))
 
     @property
     def folder(self) -> Path | None:

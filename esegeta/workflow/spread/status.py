@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from esegeta.errors import RunError
+from esegeta.plain_json import json_sha256
 from esegeta.report.files import read_record_head
 from esegeta.volume import is_alive, write_json
 from esegeta.workflow import journal as journals
@@ -19,7 +20,6 @@ from esegeta.workflow.command import Command
 from esegeta.workflow.spread.folder import (
     SharedFolder,
     commands_in,
-    sha256_of,
     submitted_in,
     told_in,
 )
@@ -133,7 +133,7 @@ def standings_of(root: Path) -> list[Standing]:
 
 def _shared(folder: SharedFolder) -> Standing:
     origin = told_in(folder.origin)
-    known = ("", sha256_of(origin))
+    known = ("", json_sha256(origin))
     found = folder.journals
     current = [
         path for path in found if not origin or (head_of(path) or {}).get("origin", "") in known

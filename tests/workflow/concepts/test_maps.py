@@ -91,30 +91,26 @@ def test_maps_are_summed_up_by_the_regions_of_atlases(
     assert "3" in {row["region"] for row in read_json(own.sidecar)["regions"]}
 
 
-def test_a_map_that_random_ones_equal_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def doubted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    """Return a lab each of whose maps is taken for no better than random ones."""
     monkeypatch.setattr("esegeta.workflow.chance.MOST_BY_CHANCE", 0.0)
-    lab = mapped_lab(
-        tmp_path, scores=[{"name": "random_map_baseline", "base": DELETION, "samples": 2}]
-    )
-    said = concepts(lab)
-    sidecar = read_json(files_of(lab).sidecar)
+    scores = [{"name": "random_map_baseline", "base": DELETION, "samples": 2}]
+    return mapped_lab(tmp_path, scores=scores)
+
+
+def test_a_map_that_random_ones_equal_says_so(doubted: Lab) -> None:
+    said = concepts(doubted)
+    sidecar = read_json(files_of(doubted).sidecar)
     (text,) = sidecar["chance_warnings"]
     assert text.startswith("does not beat a random map: random_map_baseline is")
     assert text in sidecar["warnings"] and f"warning: {text}" in said
 
 
-def test_components_are_named_in_their_warnings(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("esegeta.workflow.chance.MOST_BY_CHANCE", 0.0)
-    lab = mapped_lab(
-        tmp_path, scores=[{"name": "random_map_baseline", "base": DELETION, "samples": 2}]
-    )
+def test_components_are_named_in_their_warnings(doubted: Lab) -> None:
     each = {"name": "each", "label": "label", "component": "each", "min_volume_ml": 0.002}
-    lab.keys["concepts"]["targets"] = [each]
-    said = concepts(lab)
+    doubted.keys["concepts"]["targets"] = [each]
+    said = concepts(doubted)
     assert "warning: each#1: does not beat" in said and "warning: each#2: does not beat" in said
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from esegeta.errors import OutputError
+from esegeta.plain_json import json_sha256
 from esegeta.workflow.command import Command, Policy
 from esegeta.workflow.lock import shared
-from esegeta.workflow.spread.folder import SharedFolder, sha256_of
+from esegeta.workflow.spread.folder import SharedFolder
 from esegeta.workflow.spread.gather import gather
 from esegeta.workflow.spread.origin import Origin
 from esegeta.workflow.spread.own_journal import OwnJournal, lines_of
@@ -119,7 +120,7 @@ def test_a_failure_line_without_a_reason_is_ignored(tmp_path: Path) -> None:
 def test_the_origin_of_a_moved_folder_is_refused(tmp_path: Path) -> None:
     whole, folder, origin = study(tmp_path / "out")
     assert Origin.read(folder) == origin
-    assert origin.sha256 == sha256_of(json.loads(folder.origin.read_text()))
+    assert origin.sha256 == json_sha256(json.loads(folder.origin.read_text()))
     (tmp_path / "moved").mkdir()
     moved = whole.root.rename(tmp_path / "moved" / "out")
     with pytest.raises(OutputError, match="was started for"):
